@@ -1,0 +1,41 @@
+# The two commands of the README, and what developers run.
+# Every target installs what it needs first; installing twice does nothing.
+
+PYTHON := .venv/bin/python
+TOPOLOGY ?= quad
+
+.PHONY: help install dev up down test lint bench soak fuzz clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+install:         ## system packages and the Python environment
+	@python3 -m testbed.install
+
+dev:             ## the same, with what tests and lint need
+	@python3 -m testbed.install --dev
+
+up: install      ## bring up a topology: make up TOPOLOGY=tiny
+	@$(PYTHON) -m testbed up $(TOPOLOGY)
+
+down:            ## take every instance down
+	@$(PYTHON) -m testbed down --all
+
+test: dev        ## every test but the long ones
+	$(PYTHON) -m pytest -m "not soak"
+
+lint: dev        ## ruff, and mypy (strict on the pure packages)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+bench: dev       ## how long `up` takes, how exact ports are: tables, no verdict
+	$(PYTHON) -m bench
+
+soak: dev        ## the long tests
+	$(PYTHON) -m pytest -m soak
+
+fuzz: dev        ## hostile bytes against every decoder
+	$(PYTHON) -m pytest -m "not root" tests/unit -k "fuzz or hostile"
+
+clean:           ## the environment and caches; instances are `make down`
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

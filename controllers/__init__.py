@@ -1,0 +1,1 @@
+"""Ryu, in a process of its own: loads the forwarding plan into the switches."""

@@ -1,0 +1,118 @@
+"""`testbed up`: bring up a topology and say what to type next."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import time
+from typing import Any
+
+from testbed.cli.output import note, paint, print_json
+from testbed.doctor import require_fit
+from testbed.errors import UsageError
+from testbed.instance.launch import Launch
+from testbed.instance.teardown import tear_down
+from testbed.intent.dilation import assumed_tdf
+from testbed.intent.names import parse_instance_name
+from testbed.intent.request import UpRequest
+from testbed.intent.tdf import parse_tdf
+from testbed.intent.topology import DEFAULT_TOPOLOGY, load_topology
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `up`."""
+    parser.add_argument("topology", nargs="?", default=DEFAULT_TOPOLOGY,
+                        help="preset or YAML file (default: %(default)s)")
+    parser.add_argument("-d", "--detach", action="store_true",
+                        help="return when it is ready and leave it running")
+    parser.add_argument("--dataplane", choices=["ovs", "linux"],
+                        help="Open vSwitch with Ryu, or Linux seg6local "
+                             "(default: the topology's)")
+    parser.add_argument("--tdf", default="auto", metavar="auto|N",
+                        help="time dilation: emulated time runs N times slower (default: auto)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets",
+                        help="change one key of the topology, e.g. --set planes=2")
+
+
+def make_request(arguments: argparse.Namespace) -> UpRequest:
+    """What was typed, resolved. Raises UsageError for anything that cannot be built."""
+    sets = list(arguments.sets)
+    if arguments.dataplane:
+        sets.append(f"dataplane={arguments.dataplane}")
+    spec = load_topology(arguments.topology, sets)
+    if spec.is_description_only:
+        raise UsageError(f"topology {spec.name} ({spec.link_count:,} links) can only be "
+                         f"described: `testbed topology {spec.name}`; build a smaller one")
+    tdf = parse_tdf(arguments.tdf)
+    chosen = assumed_tdf(spec) if tdf == "auto" else tdf
+    return UpRequest(parse_instance_name(arguments.name), spec, chosen, tdf == "auto")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Bring it up; in the foreground, stay until Ctrl-C and take it down again."""
+    request = make_request(arguments)
+    require_fit(request.spec)
+    launch = Launch(request)
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    launch.start()
+    try:
+        if not arguments.json:
+            _announce(request)
+        summary = launch.follow_until_ready(_quiet if arguments.json else _show_stage)
+        summary["total_s"] = round(time.monotonic() - began, 2)
+        print_json(summary) if arguments.json else _show_ready(summary, arguments.detach)
+        if arguments.detach:
+            return 0
+        launch.wait_until_gone()
+        note(f"instance '{request.name}' has gone down")
+        return 0
+    except BaseException:
+        if arguments.debug:
+            note(launch.log_text())
+        note("taking everything down ...")
+        tear_down(request.name)
+        raise
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _announce(request: UpRequest) -> None:
+    spec = request.spec
+    note(f"{spec.name}: {spec.host_count} hosts, {spec.planes} planes, "
+         f"{spec.switch_count} switches, {spec.link_count} links")
+
+
+def _quiet(_event: dict[str, Any]) -> None:
+    """Under --json stages are part of the document."""
+
+
+def _show_stage(event: dict[str, Any]) -> None:
+    if "stage" in event:
+        note(f"  {event['stage']:<28} {event['seconds']:6.2f} s")
+
+
+def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
+    ready = summary["readiness"]
+    checked = f"{ready['paths_ok']} of {ready['paths_checked']} paths answer"
+    if ready["paths_checked"] < ready["paths_total"]:
+        checked += f" (a sample of all {ready['paths_total']:,})"
+    suffix = "" if summary["name"] == "default" else f" --name {summary['name']}"
+    tdf_note = " (assumed; not calibrated)" if summary["tdf_is_assumed"] else ""
+    print(f"{paint('ready', 'green')} in {summary['total_s']:.1f} s: {checked}")
+    print(f"  data plane     {summary['dataplane_detail']}")
+    print(f"  controller     {summary['controller']}")
+    print(f"  time dilation  1 emulated second takes {summary['tdf']:,} s{tdf_note}")
+    print("try next, in another terminal:" if not is_detached else "try next:")
+    for command, why in (
+        (f"status{suffix}", "what is up"),
+        (f"probe h0 h{summary['hosts'] - 1}{suffix}", "every path between two hosts"),
+        (f"fail switch:p0-t1-0{suffix}", "crash a T1 (and `heal` it)"),
+        (f"down{suffix}", "take it all away"),
+    ):
+        print(f"  sudo python -m testbed {command:<34} # {why}")
+    if not is_detached:
+        print("Ctrl-C takes it down.", flush=True)

@@ -1,0 +1,1 @@
+"""The emulated network: Mininet, Open vSwitch, Linux SRv6, switch ports, namespaces."""

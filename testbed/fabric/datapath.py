@@ -1,0 +1,44 @@
+"""Which datapath Open vSwitch gets: the kernel's where it is there and proved, else userspace.
+
+The proof is doctor's self-test (trim, CE and a fault at a second hop), whose result is
+kept for the running kernel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+KERNEL, USERSPACE = "system", "netdev"
+_PROOF = Path(__file__).parents[2] / ".venv" / "datapath.json"
+
+
+def is_module_there() -> bool:
+    """True where the openvswitch module is loaded or can be."""
+    if Path("/sys/module/openvswitch").exists():
+        return True
+    folder = Path("/lib/modules") / os.uname().release
+    return any(folder.glob("**/openvswitch.ko*"))
+
+
+def record_proof(is_proved: bool) -> None:
+    """Keep the self-test's verdict on this kernel's datapath."""
+    _PROOF.write_text(json.dumps({"kernel": os.uname().release, "is_proved": is_proved}))
+
+
+def is_proved() -> bool:
+    """True where the self-test passed on the kernel that runs now."""
+    try:
+        proof = json.loads(_PROOF.read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(proof["kernel"] == os.uname().release and proof["is_proved"])
+
+
+def choose_datapath(dataplane: str) -> str:
+    """`system` or `netdev`. TESTBED_DATAPATH=kernel|user overrides (for the self-test)."""
+    asked = os.environ.get("TESTBED_DATAPATH")
+    if asked:
+        return KERNEL if asked == "kernel" else USERSPACE
+    return KERNEL if dataplane == "ovs" and is_module_there() and is_proved() else USERSPACE

@@ -1,0 +1,200 @@
+"""The emulated network of one instance, built in stages from a graph and a plan.
+
+The order matters: namespaces are prepared before interfaces exist, port programs
+are attached before Open vSwitch opens the ports, receive buffers are raised after
+it has, and the controller is named last, when it listens already.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError
+
+from testbed.errors import TestbedError
+from testbed.fabric import shaping
+from testbed.fabric.bpf import PortProgram
+from testbed.fabric.controller import Controller
+from testbed.fabric.linuxplane import LinuxPlane
+from testbed.fabric.namespaces import mount
+from testbed.fabric.nodes import LinuxNode, OvsNode, record_links, start_nodes
+from testbed.fabric.ovs import Bridge, PrivateOvs
+from testbed.fabric.packet_sockets import raise_packet_buffers, socket_drops
+from testbed.fabric.portmap import PortConfig, PortCounters, PortMap, Tally
+from testbed.fabric.wiring import Wiring
+from testbed.forwarding.plan import Plan
+from topologies.graph import Graph, NicPort, SwitchPort
+from topologies.numbers import drain_rate_bps, fabric_thresholds, last_hop_thresholds
+
+# Holds 600 data frames that arrive while Open vSwitch is busy elsewhere; the kernel
+# charges each about twice its length.
+PACKET_BUFFER_BYTES = 8 * 1024 * 1024
+
+
+class Fabric:
+    """Hosts, switches, links and ports. The constructor only stores."""
+
+    def __init__(self, graph: Graph, plan: Plan, folder: Path, tdf: int,
+                 datapath_type: str = "netdev") -> None:
+        """``folder`` keeps what the daemons write; ``datapath_type`` is Open vSwitch's."""
+        self.graph, self.plan, self.tdf = graph, plan, tdf
+        self._folder = folder
+        self.is_ovs = graph.spec.dataplane == "ovs"
+        self.ovs = PrivateOvs(folder / "ovs", datapath_type) if self.is_ovs else None
+        self._program = PortProgram()
+        self._packet_sockets: dict[int, int] = {}
+
+    # --- building, in this order ------------------------------------------------------
+
+    def start_switch_daemon(self) -> None:
+        """The private Open vSwitch, where the data plane is one."""
+        if self.ovs:
+            self.ovs.start()
+
+    def start_nodes(self) -> None:
+        """Mininet starts hosts and switches; the wiring joins them."""
+        self.net = start_nodes(self.graph, OvsNode if self.is_ovs else LinuxNode)
+        housed = self.net.hosts if self.is_ovs else [*self.net.hosts, *self.net.switches]
+        self.pids = {node.name: node.pid for node in housed}
+        self.wiring = Wiring(self.graph, self.pids)
+        forwarding = () if self.is_ovs else (switch.name for switch in self.graph.switches)
+        self.wiring.prepare_namespaces(frozenset(forwarding))
+        self.wiring.make_links()
+        self.wiring.make_management()
+        record_links(self.net, self.graph)
+
+    def attach_ports(self) -> None:
+        """Load the port program once, configure and attach it to every port."""
+        pins = self._folder / "bpf"
+        pins.mkdir(exist_ok=True)
+        mount("bpf", pins, "bpf")
+        self._program.load()
+        self._program.pin(pins)
+        self.ports = PortMap(self._program)
+        for slot in self.graph.slots:
+            self.ports.write(slot, self.base_config(slot))
+        self.wiring.netlink.run(lambda: [self._attach(slot) for slot in self.graph.slots])
+
+    def start_forwarding(self) -> None:
+        """Bridges with their ports, or routes: everything but the controller's rules."""
+        if self.ovs is None:
+            self.linux = LinuxPlane(self.graph, self.plan, self.wiring.netlink)
+            self.linux.install()
+            return
+        self.ovs.add_bridges([
+            Bridge(switch.name, switch.dpid,
+                   tuple((port.interface, port.number) for port in switch.ports))
+            for switch in self.graph.switches
+        ])
+        if self.ovs.datapath_type == "netdev":
+            pid = self.ovs.pids()["ovs-vswitchd"]
+            self._packet_sockets = raise_packet_buffers(pid, PACKET_BUFFER_BYTES)
+
+    def connect(self, controller: Controller) -> str:
+        """Point every switch at the controller and wait until all hold the plan.
+
+        Returns the controller's name and version.
+        """
+        assert self.ovs is not None
+        said = controller.wait_for("listening", timeout_s=20.0)
+        self.ovs.set_controllers([s.name for s in self.graph.switches], controller.target)
+        controller.wait_for("ready", timeout_s=60.0)
+        controller.stop_waiting()
+        return next(f"{kind} {said[kind]}" for kind in ("ryu", "os_ken") if kind in said)
+
+    # --- ports ------------------------------------------------------------------------
+
+    def base_config(self, slot: int) -> PortConfig:
+        """What a port does without any fault, at the present TDF."""
+        port, spec = self.graph.port(slot), self.graph.spec
+        if isinstance(port, NicPort):
+            return PortConfig(seed=slot)
+        limits = last_hop_thresholds(spec) if port.faces_host else fabric_thresholds(spec)
+        return PortConfig(
+            drain_rate_bps=drain_rate_bps(spec.port_rate_bps, self.tdf), thresholds=limits,
+            faces_host=port.faces_host, seed=slot)
+
+    def counters(self) -> dict[int, PortCounters]:
+        """Counters of every port, by slot."""
+        return self.ports.read_all(self.graph.slots)
+
+    def traffic(self) -> dict[int, shaping.PortTraffic]:
+        """What the kernel transmitted, holds and refused behind every port, by slot."""
+        found: dict[int, shaping.PortTraffic] = {}
+        for part in self.wiring.in_each_namespace(shaping.read_traffic):
+            found.update(part)
+        return {slot: found[slot] for slot in self.graph.slots}
+
+    def balance(self) -> dict[int, Tally]:
+        """Passed by the program and neither transmitted nor waiting, by slot.
+
+        Read while no frame is on its way this is what links going down have flushed,
+        which no kernel counter has (plus what an interface said before it had its
+        program, as a negative number: hence `note_baseline`).
+        """
+        traffic, counters = self.traffic(), self.counters()
+        return {slot: shaping.flushed(counters[slot].passed, traffic[slot])
+                for slot in self.graph.slots}
+
+    def note_baseline(self) -> None:
+        """Remember what was transmitted before the ports had their programs."""
+        self._baseline = self.balance()
+
+    def flushed(self) -> dict[int, Tally]:
+        """Frames flushed by links that went down, since `note_baseline`, where any."""
+        now = self.balance()
+        return {slot: now[slot] - self._baseline[slot] for slot in now
+                if now[slot] != self._baseline[slot]}
+
+    def receive_drops(self) -> int:
+        """Frames Open vSwitch's receive sockets lost: 0, or the run is invalid."""
+        return sum(socket_drops(self._packet_sockets).values())
+
+    def _attach(self, slot: int) -> None:
+        port = self.graph.port(slot)
+        ipr = self.wiring.netlink.socket(port.node)
+        try:
+            if isinstance(port, SwitchPort):
+                rate = self.base_config(slot).drain_rate_bps
+                shaping.attach(ipr, slot, rate, self._program.fd)
+            else:
+                shaping.attach_unshaped(ipr, slot, self._program.fd)
+        except NetlinkError as error:
+            raise TestbedError(f"{port.interface} refuses its port program ({error.args[1]}); "
+                               "run `testbed doctor`") from error
+
+    # --- health -----------------------------------------------------------------------
+
+    def dead_parts(self) -> list[str]:
+        """Names of what ended without being asked to: daemons and node shells."""
+        dead = list(self.ovs.dead()) if self.ovs else []
+        for node in (*self.net.hosts, *self.net.switches):
+            if node.shell is not None and node.shell.poll() is not None:
+                dead.append(node.name)
+        return dead
+
+    def processes(self) -> dict[str, int]:
+        """Pids by name, for status and for people who debug."""
+        daemons = self.ovs.pids() if self.ovs else {}
+        return {"instance": os.getpid(), **daemons}
+
+    def describe_dataplane(self) -> str:
+        """Which data plane was taken, in words."""
+        if self.ovs is None:
+            return "linux (seg6local)"
+        where = "userspace" if self.ovs.datapath_type == "netdev" else "kernel"
+        return f"ovs ({where} datapath, OpenFlow 1.3)"
+
+    def link_up(self, slot: int) -> None:
+        """Bring one end of a link up, with what its admin-down erased."""
+        link = self.graph.link_at(slot)
+        end = link.a if link.a.slot == slot else link.b
+        self.wiring.set_state(end, True)
+        if self.ovs is None and isinstance(self.graph.port(slot), SwitchPort):
+            self.linux.reinstall_port(end.node, end.interface)
+
+    def link_down(self, slot: int) -> None:
+        """Take one end of a link down; its peer sees the carrier go."""
+        link = self.graph.link_at(slot)
+        self.wiring.set_state(link.a if link.a.slot == slot else link.b, False)

@@ -1,0 +1,1 @@
+"""The instance: one process that owns a running testbed, and what its clients need."""

@@ -1,0 +1,215 @@
+"""Make the fabric what the active faults say, and find the evidence that they bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import TestbedError
+from testbed.fabric.fabric import Fabric
+from testbed.fabric.portmap import EvFault, EvFlow, PortCounters, Tally
+from testbed.faults.actions import Action, HostKill, HostPause, fault_id
+from testbed.faults.active import ActiveFaults, heal, inject
+from testbed.faults.desired import DesiredState, StateChange, change, desired_state
+from testbed.faults.reach import reach
+from testbed.faults.targets import EvTarget, Target
+from testbed.instance.hosts import Hosts
+from topologies.names import host_name
+
+
+@dataclass(slots=True)
+class _Record:
+    """An active fault: what its ports had counted when it began, and what it flushed."""
+
+    action: Action
+    before: dict[int, PortCounters]
+    flushed: Tally = Tally()
+    timer: threading.Timer | None = None
+
+
+class Injector:
+    """The desired state of one instance and its way onto the fabric. Thread-safe."""
+
+    def __init__(self, fabric: Fabric, hosts: Hosts) -> None:
+        self._fabric, self._hosts = fabric, hosts
+        self._active: ActiveFaults = ()
+        self._records: dict[str, _Record] = {}
+        self._lock = threading.RLock()
+        self.state: DesiredState = desired_state(fabric.graph, ())
+        self.flushed: dict[int, Tally] = {}
+
+    def inject(self, action: Action, for_s: float | None = None) -> dict[str, Any]:
+        """Put a fault in force; with ``for_s`` (wall seconds) it heals by itself.
+
+        Raises UsageError where the target does not exist or suffers it already.
+        """
+        with self._lock:
+            ports = self._ports_of(action)
+            active = inject(self._active, action)
+            after = desired_state(self._fabric.graph, active)
+            record = _Record(action, self._fabric.ports.read_all(ports))
+            self._records[fault_id(action)] = record
+            self._active = active
+            self._apply(after, [record])
+            if for_s is not None:
+                record.timer = threading.Timer(for_s, self._expire, [action])
+                record.timer.daemon = True
+                record.timer.start()
+            return self.describe(action)
+
+    def heal(self, target: Target | None) -> list[dict[str, Any]]:
+        """Take back every fault on ``target`` (None: all), newest first; what each did."""
+        with self._lock:
+            staying, healed = heal(self._active, target)
+            return self._retire(staying, healed)
+
+    def active(self) -> list[dict[str, Any]]:
+        """Every fault in force with its evidence so far."""
+        with self._lock:
+            return [self.describe(action) for action in self._active]
+
+    def describe(self, action: Action) -> dict[str, Any]:
+        """Target, kind, how it proves itself, and what it has done until now."""
+        return {
+            "target": str(action.target), "kind": action.kind,
+            "evidence_rule": action.evidence, "undo": action.undo,
+            "evidence": self._evidence(self._records[fault_id(action)]),
+        }
+
+    def _expire(self, action: Action) -> None:
+        with self._lock:
+            if fault_id(action) in self._records:
+                staying = tuple(other for other in self._active if other != action)
+                self._retire(staying, (action,))
+
+    def _retire(self, staying: ActiveFaults, healed: ActiveFaults) -> list[dict[str, Any]]:
+        after = desired_state(self._fabric.graph, staying)
+        told = [self.describe(action) for action in healed]
+        self._active = staying
+        self._apply(after, [])
+        for action in healed:
+            record = self._records.pop(fault_id(action))
+            if record.timer:
+                record.timer.cancel()
+        return told
+
+    # --- onto the fabric --------------------------------------------------------------
+
+    def _apply(self, after: DesiredState, new: list[_Record]) -> None:
+        step = change(self.state, after)
+        returning = {slot for slot in step.ports
+                     if self.state.port(slot).blackhole and not after.port(slot).blackhole}
+        self._write_ports(step, [slot for slot in step.ports if slot not in returning])
+        self._write_evs(step)
+        for slot in step.carrier_lost:
+            self._fabric.link_down(slot)
+        if step.carrier_lost:
+            self._book_flushed(step.carrier_lost, new)
+        for slot in step.carrier_back:
+            self._fabric.link_up(slot)
+        # A link that returns lets frames pass only when it is whole again.
+        self._write_ports(step, sorted(returning))
+        self.state = after
+        self._touch_agents(step)
+
+    def _write_ports(self, step: StateChange, slots: list[int]) -> None:
+        for slot in slots:
+            fault = step.ports[slot]
+            self._fabric.ports.write(slot, replace(
+                self._fabric.base_config(slot), blackhole=fault.blackhole,
+                loss_ratio=fault.loss_ratio, corrupt_ratio=fault.corrupt_ratio))
+
+    def _write_evs(self, step: StateChange) -> None:
+        for key, ratio in step.ev.items():
+            flow = EvFlow(key.slot, key.ev, key.src, key.dst)
+            if ratio:
+                self._fabric.ports.set_ev_fault(flow, EvFault(ratio, seed=key.slot))
+            else:
+                self._fabric.ports.clear_ev_fault(flow)
+
+    def _book_flushed(self, slots: frozenset[int], new: list[_Record]) -> None:
+        """Charge frames that waited on links that went down to the fault that took them."""
+        flushed = self._fabric.flushed()
+        for slot in slots:
+            now = flushed.get(slot, Tally())
+            for record in new:
+                record.flushed += now - self.flushed.get(slot, Tally())
+            self.flushed[slot] = now
+
+    def _touch_agents(self, step: StateChange) -> None:
+        for host in step.paused:
+            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGSTOP)
+        for host in step.continued:
+            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGCONT)
+        for host in step.killed:
+            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGKILL)
+        for host in step.restarted:
+            self._hosts.restart_agent(host_name(host))
+
+    # --- evidence ---------------------------------------------------------------------
+
+    def _ports_of(self, action: Action) -> list[int]:
+        return sorted(reach(self._fabric.graph, action.target).both_ends(self._fabric.graph))
+
+    def _evidence(self, record: _Record) -> str:
+        action = record.action
+        if isinstance(action, HostPause | HostKill):
+            return _process_state(self._hosts.agent_pid(host_name(action.target.host)))
+        if isinstance(action.target, EvTarget):
+            return self._ev_evidence(action.target)
+        frames = self._counted(record, action.kind)
+        said = [f"{frames} frames {_COUNTED[action.kind][1]}"]
+        if record.flushed.frames:
+            said.append(f"{record.flushed.frames} flushed from the queue")
+        said += self._lost_carriers(action)
+        return ", ".join(said)
+
+    def _counted(self, record: _Record, kind: str) -> int:
+        account = _COUNTED[kind][0]
+        now = self._fabric.ports.read_all(record.before)
+        return sum(getattr(now[slot].since(was), account).frames
+                   for slot, was in record.before.items())
+
+    def _lost_carriers(self, action: Action) -> list[str]:
+        links = reach(self._fabric.graph, action.target).nic_links & self.state.carrier_down
+        if action.kind not in ("down", "crash") or not links:
+            return []
+        states = self._fabric.wiring.states()
+        nics = [self._fabric.graph.port(slot).peer for slot in sorted(links)]
+        dark = [nic.interface for nic in nics if states[nic.slot] != "UP"]
+        return [f"no carrier on {', '.join(dark)}" if dark else "carrier still up"]
+
+    def _ev_evidence(self, target: EvTarget) -> str:
+        graph = self._fabric.graph
+        (slot,) = reach(graph, target).ports
+        flow = EvFlow(slot, target.ev, graph.hosts[target.src].address,
+                      graph.hosts[target.dst].address)
+        fault = self._fabric.ports.read_ev_fault(flow)
+        if fault is None:
+            raise TestbedError(f"{target}: its fault has vanished from the port program; "
+                               "take the instance down and up again")
+        return f"{fault.dropped_frames} of {fault.seen_frames} frames of this EV dropped"
+
+
+# kind -> the account of the port program that proves it, and the word for it
+_COUNTED = {
+    "down": ("dropped_blackhole", "dropped"),
+    "crash": ("dropped_blackhole", "dropped"),
+    "blackhole": ("dropped_blackhole", "dropped"),
+    "loss": ("dropped_loss", "lost"),
+    "corrupt": ("corrupted", "corrupted"),
+}
+
+
+def _process_state(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return f"agent process {pid} has ended"
+    state = stat.rsplit(")", 1)[1].split()[0]
+    words = {"T": "is stopped", "Z": "has ended"}
+    return f"agent process {pid} {words.get(state, f'is in state {state}')}"

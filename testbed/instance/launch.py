@@ -1,0 +1,86 @@
+"""Start an instance process and follow its build."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from testbed import errors
+from testbed.errors import InstanceError, TestbedError
+from testbed.instance.layout import Layout
+from testbed.intent.request import UpRequest
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+class Launch:
+    """One instance being brought up: claim its name, start it, follow it.
+
+    The stream of `events` ends when the instance process does.
+    """
+
+    def __init__(self, request: UpRequest) -> None:
+        self._layout = Layout(request.name)
+        self._request = request
+        self._progress = -1
+
+    def start(self) -> None:
+        """Raises `InstanceError` where the name is taken, TestbedError on a full disk."""
+        lock = self._layout.claim()
+        reader, writer = os.pipe()
+        try:
+            self._layout.request.write_text(json.dumps(self._request.to_dict(), indent=2))
+            with self._layout.log.open("ab") as log:
+                subprocess.Popen(
+                    [sys.executable, "-m", "testbed.instance.process", self._request.name,
+                     str(writer), str(lock)],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=CHECKOUT,
+                    pass_fds=(writer, lock), start_new_session=True)
+        except OSError as error:
+            raise TestbedError(f"cannot write {self._layout.root} ({error.strerror}); "
+                               "free some space under /run") from error
+        finally:
+            os.close(writer)
+            os.close(lock)
+        self._progress = reader
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Reports of the instance process until it ends or is ready and closed."""
+        with os.fdopen(self._progress, "r") as stream:
+            for line in stream:
+                yield json.loads(line)
+
+    def follow_until_ready(self, on_stage: Any) -> dict[str, Any]:
+        """Pass each stage to ``on_stage(event)``; returns the summary when it is ready.
+
+        Raises the error the build ended with, by its exit code.
+        """
+        self._events = self.events()
+        for event in self._events:
+            if "ready" in event:
+                return dict(event["ready"])
+            if "error" in event:
+                raise _error_with_code(event["exit_code"])(event["error"])
+            on_stage(event)
+        raise InstanceError(f"instance '{self._layout.name}' ended while it was coming up "
+                            "(killed, or taken down from elsewhere)")
+
+    def log_text(self) -> str:
+        """What the instance process wrote to its log so far."""
+        path = self._layout.log
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def wait_until_gone(self) -> None:
+        """Block until the instance process has ended."""
+        for _event in self._events:
+            pass
+
+
+def _error_with_code(code: int) -> type[TestbedError]:
+    kinds = (errors.UsageError, errors.MachineError, errors.InstanceError)
+    return next((kind for kind in kinds if kind.exit_code == code), TestbedError)

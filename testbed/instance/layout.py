@@ -1,0 +1,123 @@
+"""Where an instance keeps its files, and who holds its lock.
+
+Everything lies in /run/mrc-testbed/NAME, so it is gone after a reboot and can
+be removed without knowing what happened before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from testbed.errors import InstanceError
+
+RUN_DIR = Path("/run/mrc-testbed")
+
+
+class Liveness(Enum):
+    """What the state directory and its lock say about an instance."""
+
+    ABSENT = "absent"
+    ALIVE = "alive"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths of the instance ``name``."""
+
+    name: str
+
+    @property
+    def root(self) -> Path:
+        return RUN_DIR / self.name
+
+    @property
+    def control_socket(self) -> Path:
+        return self.root / "control.sock"
+
+    @property
+    def request(self) -> Path:
+        """The resolved request `up` was made with, as JSON."""
+        return self.root / "request.json"
+
+    @property
+    def plan(self) -> Path:
+        """The forwarding plan the controller loads."""
+        return self.root / "plan.json"
+
+    @property
+    def log(self) -> Path:
+        """Everything the instance process writes to stdout and stderr."""
+        return self.root / "instance.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "lock"
+
+    def folder(self, name: str) -> Path:
+        """A private subfolder (mode 0700), made on first use."""
+        path = self.root / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def liveness(self) -> Liveness:
+        """ABSENT without a state directory, ALIVE while its lock is held, else DEAD."""
+        if not self.root.is_dir():
+            return Liveness.ABSENT
+        try:
+            handle = os.open(self.lock, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return Liveness.DEAD
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return Liveness.ALIVE
+        finally:
+            os.close(handle)
+        return Liveness.DEAD
+
+    def claim(self) -> int:
+        """Make the state directory and take its lock; the first comer wins.
+
+        Returns the descriptor that holds the lock. Raises `InstanceError`
+        where the instance is there already, alive or dead.
+        """
+        try:
+            RUN_DIR.mkdir(mode=0o755, exist_ok=True)
+            self.root.mkdir(mode=0o755)
+        except FileExistsError:
+            raise self._taken() from None
+        handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return handle
+
+    def _taken(self) -> InstanceError:
+        name = "" if self.name == "default" else f" --name {self.name}"
+        if self.liveness() is Liveness.ALIVE:
+            return InstanceError(
+                f"instance '{self.name}' is already up; take it down first "
+                f"(testbed down{name}) or choose another name (--name)"
+            )
+        return InstanceError(
+            f"instance '{self.name}' is dead: its process is gone but its remains are not; "
+            f"clean up with `testbed down{name}`"
+        )
+
+    def remove(self) -> None:
+        """Delete the state directory, and the family folder when it is empty."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            RUN_DIR.rmdir()
+
+
+def all_names() -> list[str]:
+    """Names of all instances that left a state directory, alive or dead."""
+    if not RUN_DIR.is_dir():
+        return []
+    return sorted(path.name for path in RUN_DIR.iterdir() if path.is_dir())

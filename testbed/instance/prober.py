@@ -1,0 +1,129 @@
+"""Probing many paths at once through the agents, and choosing which."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from testbed.errors import TestbedError
+from testbed.forwarding.paths import Path, path_count, paths, reverse
+from testbed.remote.fleet import Fleet
+from topologies.graph import Graph
+from topologies.names import host_name
+from topologies.spec import ClosSpec
+
+SAMPLE_PATHS = 4096
+_PATHS_PER_PAIR_IN_SAMPLE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back on one path; ``rtt_ns`` are emulated, one per answer."""
+
+    path: Path
+    sent: int
+    received: int
+    rtt_ns: tuple[int, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Every probe was answered."""
+        return self.sent > 0 and self.received == self.sent
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOptions:
+    """``timeout_ms`` is wall clock; ``frame_bytes`` includes the Ethernet header."""
+
+    count: int = 1
+    timeout_ms: int = 1000
+    frame_bytes: int | None = None
+    dscp: int | None = None
+    ecn: int | None = None
+
+    def to_params(self) -> dict[str, int]:
+        """Parameters of the agent's ``probe`` beside the paths."""
+        optional = {"size": self.frame_bytes, "dscp": self.dscp, "ecn": self.ecn}
+        given = {key: value for key, value in optional.items() if value is not None}
+        return {"count": self.count, "timeout_ms": self.timeout_ms, **given}
+
+
+def total_paths(spec: ClosSpec) -> int:
+    """Paths of all ordered pairs of hosts: of one sender, times the senders."""
+    return spec.host_count * sum(path_count(spec, 0, dst) for dst in range(1, spec.host_count))
+
+
+def choose_paths(spec: ClosSpec, seed: int = 0) -> list[Path]:
+    """Every path of every pair; on large topologies a seeded sample of `SAMPLE_PATHS`.
+
+    A sample takes as many from each sender, a few from each of its pairs, so that
+    every NIC port and T1 is met many times.
+    """
+    hosts = range(spec.host_count)
+    if total_paths(spec) <= SAMPLE_PATHS:
+        return [path for src in hosts for dst in hosts if src != dst
+                for path in paths(spec, src, dst)]
+    generator = random.Random(seed)
+    per_sender = SAMPLE_PATHS // spec.host_count
+    chosen: list[Path] = []
+    for src in hosts:
+        peers = [dst for dst in hosts if dst != src]
+        pool: set[Path] = set()
+        while len(pool) < per_sender:
+            every = paths(spec, src, generator.choice(peers))
+            pool.update(generator.sample(every, min(_PATHS_PER_PAIR_IN_SAMPLE, len(every))))
+        chosen += sorted(pool, key=lambda path: (path.dst, path.ev))[:per_sender]
+    return chosen
+
+
+def probe(graph: Graph, fleet: Fleet, wanted: Iterable[Path],
+          options: ProbeOptions) -> list[Answer]:
+    """Probe these paths, each from its own sender, all senders at once.
+
+    A sender whose agent is dead answers nothing. Raises TestbedError where an
+    agent refuses or does not come back.
+    """
+    ordered = sorted(wanted, key=lambda path: path.src)
+    by_sender = {src: list(group) for src, group in groupby(ordered, lambda path: path.src)}
+    alive = {src: group for src, group in by_sender.items()
+             if fleet.agents[host_name(src)].is_alive}
+    requests = {
+        host_name(src): {"paths": [_to_params(graph, path) for path in group],
+                         **options.to_params()}
+        for src, group in alive.items()
+    }
+    found = fleet.call_all("probe", requests, timeout_s=_patience_s(by_sender.values(), options))
+    answers = []
+    for src, group in by_sender.items():
+        rows = found.get(host_name(src))
+        answers += [_dead(path, options) for path in group] if rows is None else [
+            _answer(path, row) for path, row in zip(group, rows["rows"], strict=True)]
+    return answers
+
+
+def _patience_s(groups: Iterable[Sequence[Path]], options: ProbeOptions) -> float:
+    """Time-outs run 64 at a time (the agents' limit in flight), doubled, plus slack."""
+    longest = max(map(len, groups), default=0) * options.count
+    return 30 + 2 * options.timeout_ms / 1000 * (1 + longest / 64)
+
+
+def _to_params(graph: Graph, path: Path) -> dict[str, Any]:
+    common = {"ev": path.ev, "plane": path.plane, "address": str(path.address)}
+    if path.is_self_probe:
+        return {**common, "self": True}
+    back = reverse(graph.spec, path)
+    return {**common, "dst": str(graph.hosts[path.dst].address), "reverse": str(back.address)}
+
+
+def _answer(path: Path, row: dict[str, Any]) -> Answer:
+    if row["ev"] != path.ev:
+        raise TestbedError(f"the agent of {host_name(path.src)} answered for another path; "
+                           "take the instance down and up again")
+    return Answer(path, row["sent"], row["received"], tuple(row["rtt_ns"]))
+
+
+def _dead(path: Path, options: ProbeOptions) -> Answer:
+    return Answer(path, options.count, 0, ())

@@ -1,0 +1,41 @@
+"""The time dilation factor an instance starts with, before anything was calibrated."""
+
+from __future__ import annotations
+
+from topologies.numbers import data_frame_bytes
+from topologies.spec import ClosSpec
+
+# Packets per second one busy path carries on the machine the project was measured
+# on (2 cores), by the number of switch ports a userspace Open vSwitch polls. A
+# calibration of this very machine replaces them.
+_OVS_HOP_PPS = ((24, 59_000), (96, 48_000), (192, 27_000), (512, 13_000))
+_OVS_SWITCH_HOPS = 3
+_LINUX_PATH_PPS = 150_000
+
+
+def assumed_capacity_pps(spec: ClosSpec) -> int:
+    """Full-size frames per second (wall clock) the data plane is assumed to carry."""
+    if spec.dataplane == "linux":
+        return _LINUX_PATH_PPS
+    fitting = [pps for ports, pps in _OVS_HOP_PPS if spec.switch_port_count <= ports]
+    return (fitting[0] if fitting else _OVS_HOP_PPS[-1][1]) // _OVS_SWITCH_HOPS
+
+
+def offered_pps(spec: ClosSpec) -> int:
+    """Frames per second (emulated) of every NIC port sending at line rate."""
+    return spec.nic_port_count * spec.port_rate_bps // (8 * data_frame_bytes(spec.payload_bytes))
+
+
+def assumed_tdf(spec: ClosSpec) -> int:
+    """Offered line rate over assumed capacity, rounded up to 1, 2 or 5 times a power of ten."""
+    return round_up_125(-(-offered_pps(spec) // assumed_capacity_pps(spec)))
+
+
+def round_up_125(value: int) -> int:
+    """The smallest of 1, 2, 5, 10, 20, 50, ... that is not below ``value``."""
+    decade = 1
+    while True:
+        for step in (1, 2, 5):
+            if step * decade >= value:
+                return step * decade
+        decade *= 10

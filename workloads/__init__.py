@@ -1,0 +1,1 @@
+"""Traffic programs over the verbs API (collectives, incast, training). Pure."""
