@@ -68,8 +68,7 @@ class SwitchListener(OFPHandler):  # type: ignore[misc]
 class FabricProgrammer(RyuApp):  # type: ignore[misc]
     """Loads the forwarding plan into every switch that connects, and proves it.
 
-    All handlers run in this application's one event thread, so `Fleet` needs no
-    lock on either framework.
+    All handlers run in this application's one event thread, so `Fleet` needs no lock.
     """
 
     OFP_VERSIONS = (ofproto.OFP_VERSION,)
@@ -85,10 +84,11 @@ class FabricProgrammer(RyuApp):  # type: ignore[misc]
             step = entry(*arguments)
             for message in step.messages:
                 message.datapath.send_msg(message)
-        except Exception as error:  # Ryu logs it and goes on; the parent must hear of it
+        except Exception as error:  # left to itself, the framework would only log it
+            self.logger.exception("handler failed")
             reason = f"{type(error).__name__}: {error}"
             self._report({"event": "error", "message": f"the controller failed: {reason}"})
-            raise
+            return
         for event in step.events:
             self._report(event)
 

@@ -10,8 +10,9 @@ things are arranged, all before its first import:
 - ``distutils``, wanted for one version comparison, would be answered by
   setuptools' copy of it, another 90 ms; Python before 3.12 has its own.
 
-os-ken is Ryu's maintained fork with the same API (faucet runs on it). Its
-default hub is plain threads, so `wait_readable` asks which hub it is on.
+os-ken is Ryu's maintained fork with the same API (faucet runs on it). It is told
+to run on eventlet too: on its other hub, plain threads, it never reports that a
+switch has left (4.2: it waits for a sender thread that nothing ends).
 
 Everything else in this package imports the names below from here.
 """
@@ -20,7 +21,6 @@ import contextlib
 import gc
 import importlib
 import os
-import select
 import sys
 import types
 import warnings
@@ -60,7 +60,8 @@ def _quick_import() -> Iterator[None]:
 
 
 def _prepare_eventlet() -> None:
-    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")
+    os.environ["EVENTLET_NO_GREENDNS"] = "yes"
+    os.environ["OSKEN_HUB_TYPE"] = "eventlet"
     wsgi = importlib.import_module("eventlet.wsgi")
     if not hasattr(wsgi, "ALREADY_HANDLED"):
         wsgi.ALREADY_HANDLED = object()  # type: ignore[attr-defined]
@@ -71,8 +72,7 @@ def _import_framework() -> types.ModuleType:
     reasons = []
     for package in _PACKAGES:
         try:
-            if package == "ryu":
-                _prepare_eventlet()
+            _prepare_eventlet()
             importlib.import_module(f"{package}.controller.ofp_handler")
             return importlib.import_module(package)
         except Exception as error:  # a broken Ryu fails with anything, not only ImportError
@@ -128,8 +128,5 @@ def wait_readable(descriptor: int) -> None:
 
     A descriptor that cannot be polled (a plain file, /dev/null) is always readable.
     """
-    if hub.HUB_TYPE != "eventlet":
-        select.select([descriptor], [], [])
-        return
     with contextlib.suppress(PermissionError):  # epoll's word for "always readable"
         importlib.import_module("eventlet.hubs").trampoline(descriptor, read=True)

@@ -154,6 +154,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    sys.stdout.flush()
-    os._exit(exit_code)  # os-ken's threads would keep the interpreter waiting for ever
+    sys.exit(main())

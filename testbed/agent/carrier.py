@@ -125,8 +125,10 @@ def link_states(data: bytes) -> Iterator[LinkState]:
 def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     while len(data) >= _HEADER.size:
         length, kind, *_ = _HEADER.unpack_from(data)
+        if length < _HEADER.size:
+            raise TestbedError("a netlink message is shorter than its header: links are lost")
         yield kind, data[_HEADER.size : length]
-        data = data[max(_HEADER.size, length + 3 & ~3) :]
+        data = data[length + 3 & ~3 :]
 
 
 def _carrier(attributes: bytes) -> bool:

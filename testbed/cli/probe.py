@@ -19,8 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=3, help="probes per path (default: 3)")
     parser.add_argument("--timeout", default="1s",
                         help="how long to wait, wall clock (default: %(default)s)")
-    parser.add_argument("--size", default="134B",
-                        help="frame size, e.g. 4238B (default: %(default)s)")
+    parser.add_argument("--size", help="frame size, e.g. 4238B (default: the smallest)")
 
 
 def run(arguments: argparse.Namespace) -> int:

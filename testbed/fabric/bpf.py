@@ -258,13 +258,14 @@ class PortProgram:
     the ports (slot < slots). The maps are in `portmap.PortMap`.
     """
 
-    def __init__(self, slots: int = DEFAULT_SLOTS) -> None:
+    def __init__(self, slots: int = DEFAULT_SLOTS, source: Path = SOURCE) -> None:
         self.slots = slots
+        self._source = source
         self._object: int | None = None
 
     def load(self) -> Self:
         """Compile if need be and load. Raises `MachineError` with the kernel's reason."""
-        path = build_object()
+        path = build_object(self._source)
         with _Messages() as messages:
             self._object = _libbpf().bpf_object__open_file(os.fsencode(path), None)
             if not self._object:
@@ -318,7 +319,7 @@ class PortProgram:
         if sizes != expected:
             raise MachineError(
                 f"map {name} of the switch port program has entries of {sizes} bytes where "
-                f"{expected} were expected; remove {SOURCE.with_suffix('.o').name}"
+                f"{expected} were expected; remove {self._source.with_suffix('.o').name}"
             )
         return BpfMap(_libbpf().bpf_map__fd(handle), key_type, value_type,
                       is_locked=is_locked)

@@ -8,6 +8,7 @@ from typing import Any
 
 import mininet.log
 from mininet.cli import CLI
+from mininet.link import Intf
 from mininet.net import Mininet
 from mininet.node import Node
 
@@ -26,12 +27,37 @@ class _Attached:
         Node.startShell(self, f"-cda{self._joins}")  # type: ignore[arg-type]
 
 
+class ManagementIntf(Intf):
+    """A host's management interface, whose address is known."""
+
+    def config(self, **_params: Any) -> dict[str, Any]:
+        """Nothing to do: it exists and has its address."""
+        return {}
+
+    def updateIP(self) -> str:
+        """The address by which the prompt replaces the host's name."""
+        return str(self.ip)
+
+
 class AttachedHost(_Attached, ClosHost):
-    """A running host."""
+    """A running host; its name means its management address, as people expect of ping."""
+
+    def defaultIntf(self) -> Intf:
+        return self.management
 
 
 class AttachedSwitch(_Attached, OvsNode):
     """A running switch, or the instance where the switch is a bridge."""
+
+    def defaultIntf(self) -> Intf:
+        # A data port has no address, so the prompt leaves the switch's name as typed.
+        return self.intfs[min(port for port in self.intfs if port)]
+
+
+class Prompt(CLI):
+    """Mininet's prompt, which takes our hyphenated node names for words."""
+
+    identchars = CLI.identchars + "-"
 
 
 def run_prompt(graph: Graph, pids: Mapping[str, int], management: Mapping[str, str],
@@ -44,16 +70,16 @@ def run_prompt(graph: Graph, pids: Mapping[str, int], management: Mapping[str, s
     os.environ.update(environment)
     net = Mininet(controller=None, link=WiredLink, intf=None, build=False)
     for host in graph.hosts:
-        net.addHost(host.name, cls=AttachedHost, ip=None, joins=pids[host.name])
+        node = net.addHost(host.name, cls=AttachedHost, ip=None, joins=pids[host.name])
+        node.management = ManagementIntf("mgmt")
+        node.management.node, node.management.ip = node, management[host.name]
     for switch in graph.switches:
         net.addSwitch(switch.name, cls=AttachedSwitch, joins=pids[switch.name],
                       dpid=f"{switch.dpid:016x}")
     record_links(net, graph)
-    for host in net.hosts:
-        host.defaultIntf().ip = management[host.name]
     mininet.log.setLogLevel("info")
     try:
-        CLI(net)
+        Prompt(net)
     finally:
         for node in (*net.hosts, *net.switches):
             node.terminate()

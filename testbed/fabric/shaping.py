@@ -36,8 +36,12 @@ from testbed.errors import TestbedError
 from testbed.fabric.bpf import CLASS_CONTROL, CLASS_DATA, PROGRAM_NAME
 from testbed.fabric.portmap import Tally
 
-LEAF_GUARANTEE_BPS = 8_000
-BURST_BYTES = 10_240
+BURST_BYTES = 10_240  # lets a timer that fires late catch up
+# What HTB guarantees a leaf is sent out of turn and before the port has room: at 8 kbit/s
+# with the port's burst, 10 KB of control frames left at once (measured). One byte per
+# second is the least HTB knows, and leaves every frame in its turn.
+LEAF_GUARANTEE_BPS = 8
+LEAF_BURST_BYTES = 1
 QUANTUM_BYTES = 9_000  # the link MTU
 QUEUE_LIMIT_BYTES = 256 << 20  # never reached; the program drops first
 
@@ -169,7 +173,7 @@ def _classes(ifindex: int, drain_rate_bps: int, *, is_new: bool) -> list[tcmsg]:
                   is_new=is_new)  # fmt: skip
     leaves = [
         _class(ifindex, handle, _PORT_CLASS, rate_bps=LEAF_GUARANTEE_BPS,
-               ceil_bps=drain_rate_bps, burst_bytes=BURST_BYTES, prio=prio,
+               ceil_bps=drain_rate_bps, burst_bytes=LEAF_BURST_BYTES, prio=prio,
                is_new=is_new)
         for prio, handle in enumerate((CLASS_CONTROL, CLASS_DATA))
     ]  # fmt: skip
@@ -253,8 +257,8 @@ class PortTraffic:
     """What became of the frames the port program passed, as the kernel counts.
 
     ``sent`` reached the other end of the link; ``waiting`` are in the qdisc now;
-    ``refused_frames`` were dropped by qdisc or link for lack of room, which the testbed
-    must never cause.
+    ``refused_frames`` were dropped by qdisc or link: for lack of room, which the testbed
+    must never cause, or because the link had just gone down.
     """
 
     sent: Tally
@@ -289,6 +293,6 @@ def flushed(passed: Tally, traffic: PortTraffic) -> Tally:
     """Frames that waited in a port when its link went down, which nothing else counts.
 
     ``passed`` is `PortCounters.passed` of the port, read when no frame is on its way.
-    Zero unless a link went down (or a frame was refused, which `PortTraffic` shows).
+    Includes what `PortTraffic.refused_frames` counts; zero while the link stays up.
     """
     return passed - traffic.sent - traffic.waiting

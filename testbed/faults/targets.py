@@ -115,7 +115,8 @@ def parse_target(text: str) -> Target:
         raise UsageError(f"'{text}' is not a fault target{hint}: write one like {forms}")
     target = _PARSERS[kind](parts)
     if target is None:
-        raise UsageError(f"'{text}' is not a {kind} target: write one like {GRAMMAR[kind]}")
+        form = "an EV" if kind == "ev" else f"a {kind}"
+        raise UsageError(f"'{text}' is not {form} target: write one like {GRAMMAR[kind]}")
     return target
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,13 +144,25 @@ class Injector:
 
     def _touch_agents(self, step: StateChange) -> None:
         for host in step.paused:
-            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGSTOP)
+            self._signal(host, signal.SIGSTOP, "T")
         for host in step.continued:
-            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGCONT)
+            self._signal(host, signal.SIGCONT, "SRD")
         for host in step.killed:
-            os.kill(self._hosts.agent_pid(host_name(host)), signal.SIGKILL)
+            self._signal(host, signal.SIGKILL, "ZX")
         for host in step.restarted:
             self._hosts.restart_agent(host_name(host))
+
+    def _signal(self, host: int, number: signal.Signals, until: str) -> None:
+        """Signal an agent and wait until its process is in one of these states."""
+        pid = self._hosts.agent_pid(host_name(host))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline_s = time.monotonic() + _SIGNAL_PATIENCE_S
+        while _process_state(pid) not in until:
+            if time.monotonic() > deadline_s:
+                raise TestbedError(f"the agent of {host_name(host)} (pid {pid}) does not obey "
+                                   f"{number.name}; take the instance down and up again")
+            time.sleep(0.002)
 
     # --- evidence ---------------------------------------------------------------------
 
@@ -158,7 +172,8 @@ class Injector:
     def _evidence(self, record: _Record) -> str:
         action = record.action
         if isinstance(action, HostPause | HostKill):
-            return _process_state(self._hosts.agent_pid(host_name(action.target.host)))
+            pid = self._hosts.agent_pid(host_name(action.target.host))
+            return f"agent process {pid} {_STATE_WORDS.get(_process_state(pid), 'runs')}"
         if isinstance(action.target, EvTarget):
             return self._ev_evidence(action.target)
         frames = self._counted(record, action.kind)
@@ -195,6 +210,9 @@ class Injector:
         return f"{fault.dropped_frames} of {fault.seen_frames} frames of this EV dropped"
 
 
+_SIGNAL_PATIENCE_S = 5.0
+_STATE_WORDS = {"T": "is stopped", "Z": "has ended", "X": "has ended"}
+
 # kind -> the account of the port program that proves it, and the word for it
 _COUNTED = {
     "down": ("dropped_blackhole", "dropped"),
@@ -206,10 +224,8 @@ _COUNTED = {
 
 
 def _process_state(pid: int) -> str:
+    """One letter as in proc(5): T stopped, Z ended and not reaped; X where it is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return f"agent process {pid} has ended"
-    state = stat.rsplit(")", 1)[1].split()[0]
-    words = {"T": "is stopped", "Z": "has ended"}
-    return f"agent process {pid} {words.get(state, f'is in state {state}')}"
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from testbed.errors import TestbedError
 from testbed.forwarding.paths import Path, path_count, paths, reverse
+from testbed.remote.errors import AgentDied
 from testbed.remote.fleet import Fleet
 from topologies.graph import Graph
 from topologies.names import host_name
@@ -21,11 +24,12 @@ _PATHS_PER_PAIR_IN_SAMPLE = 8
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back on one path; ``rtt_ns`` are emulated, one per answer."""
+    """What came back on one path; ``marked`` met CE; ``rtt_ns`` are emulated."""
 
     path: Path
     sent: int
     received: int
+    marked: int
     rtt_ns: tuple[int, ...]
 
     @property
@@ -79,35 +83,45 @@ def choose_paths(spec: ClosSpec, seed: int = 0) -> list[Path]:
     return chosen
 
 
-def probe(graph: Graph, fleet: Fleet, wanted: Iterable[Path],
-          options: ProbeOptions) -> list[Answer]:
+def probe(graph: Graph, fleet: Fleet, wanted: Iterable[Path], options: ProbeOptions,
+          silent: frozenset[int] = frozenset()) -> list[Answer]:
     """Probe these paths, each from its own sender, all senders at once.
 
-    A sender whose agent is dead answers nothing. Raises TestbedError where an
-    agent refuses or does not come back.
+    A sender whose agent is dead, does not come back or is among ``silent`` (host
+    indexes, known to be paused) answers nothing. Raises what an agent refuses.
     """
     ordered = sorted(wanted, key=lambda path: path.src)
     by_sender = {src: list(group) for src, group in groupby(ordered, lambda path: path.src)}
-    alive = {src: group for src, group in by_sender.items()
-             if fleet.agents[host_name(src)].is_alive}
-    requests = {
-        host_name(src): {"paths": [_to_params(graph, path) for path in group],
-                         **options.to_params()}
-        for src, group in alive.items()
+    asked = {
+        src: fleet.agents[host_name(src)].submit(
+            "probe", {"paths": [_to_params(graph, path) for path in group],
+                      **options.to_params()})
+        for src, group in by_sender.items()
+        if src not in silent and fleet.agents[host_name(src)].is_alive
     }
-    found = fleet.call_all("probe", requests, timeout_s=_patience_s(by_sender.values(), options))
+    until_s = time.monotonic() + _patience_s(by_sender.values(), options)
     answers = []
     for src, group in by_sender.items():
-        rows = found.get(host_name(src))
-        answers += [_dead(path, options) for path in group] if rows is None else [
-            _answer(path, row) for path, row in zip(group, rows["rows"], strict=True)]
+        rows = _rows(asked[src], until_s) if src in asked else None
+        answers += [_silent(path, options) for path in group] if rows is None else [
+            _answer(path, row) for path, row in zip(group, rows, strict=True)]
     return answers
+
+
+def _rows(future: Future[Any], until_s: float) -> list[dict[str, Any]] | None:
+    """What one sender found; None where its agent died or did not come back."""
+    try:
+        found = future.result(max(0.0, until_s - time.monotonic()))
+    except (TimeoutError, AgentDied):
+        return None
+    rows: list[dict[str, Any]] = found["rows"]
+    return rows
 
 
 def _patience_s(groups: Iterable[Sequence[Path]], options: ProbeOptions) -> float:
     """Time-outs run 64 at a time (the agents' limit in flight), doubled, plus slack."""
     longest = max(map(len, groups), default=0) * options.count
-    return 30 + 2 * options.timeout_ms / 1000 * (1 + longest / 64)
+    return 5 + 2 * options.timeout_ms / 1000 * (1 + longest / 64)
 
 
 def _to_params(graph: Graph, path: Path) -> dict[str, Any]:
@@ -122,8 +136,9 @@ def _answer(path: Path, row: dict[str, Any]) -> Answer:
     if row["ev"] != path.ev:
         raise TestbedError(f"the agent of {host_name(path.src)} answered for another path; "
                            "take the instance down and up again")
-    return Answer(path, row["sent"], row["received"], tuple(row["rtt_ns"]))
+    return Answer(path, row["sent"], row["received"], row["marked"],
+                  tuple(row["rtt_ns"]))
 
 
-def _dead(path: Path, options: ProbeOptions) -> Answer:
-    return Answer(path, options.count, 0, ())
+def _silent(path: Path, options: ProbeOptions) -> Answer:
+    return Answer(path, options.count, 0, 0, ())

@@ -105,7 +105,7 @@ class AgentClient:
             ) from error
         self._reader.start()
         if not self._is_greeted.wait(timeout_s):
-            self._end(f"the agent said nothing for {timeout_s:g} s after its start")
+            self._end(f"the agent of host {self.host} said nothing within {timeout_s:g} s")
             channel.close()
         if self._death is not None:
             raise AgentDied(self._death)

@@ -64,9 +64,10 @@ class Fleet:
             raise
 
     def replace(self, target: SshTarget, config: AgentConfig, timeout_s: float = 20) -> Any:
-        """Start a new agent on a host whose old one is gone; returns its `hello`."""
+        """Start a new agent on a host, ending the old one if it lives; returns its `hello`."""
         old = self.agents[target.name]
         self._pulse.remove(old)
+        old.close()  # deliberate, so it is not reported as a death
         old.connection.close()
         return self._bring_up(target, config, timeout_s)
 

@@ -19,6 +19,8 @@ import pytest
 
 from testbed.agent.config import AgentConfig, PortConfig
 from testbed.agent.frames import FrameHeaders
+from testbed.agent.loop import Loop
+from testbed.agent.port import Port
 from testbed.remote.agent_client import AgentClient, agent_command
 from testbed.remote.connect import Connection, SshTarget, connect
 from testbed.remote.errors import AgentDied, AgentRefused, RemoteError
@@ -130,11 +132,9 @@ class Lab:
         for number, host in enumerate(self.hosts):
             config = self._directory / f"sshd-h{number}.conf"
             config.write_text(sshd_config(self.target(number).address, self.keys))
-            self.sshds.append(subprocess.Popen(host.argv(
-                "unshare", "--mount", "--propagation", "private",
-                "sh", "-c", 'mount -a -T "$1" && shift && exec "$@"', "sh", str(self.fstab),
-                *sshd_argv(config),
-            )))
+            self.sshds.append(
+                subprocess.Popen(host.argv(*with_mounts(self.fstab, sshd_argv(config))))
+            )
 
     def open_socket(self, address: tuple[str, int], timeout_s: float) -> socket.socket:
         def dial() -> object:
@@ -158,6 +158,12 @@ class Lab:
             sshd.wait()
         for namespace in (self.control, *self.hosts):
             os.close(namespace.fd)
+
+
+def with_mounts(fstab: Path, argv: list[str]) -> list[str]:
+    """`argv` in a private mount namespace with these mounts."""
+    return ["unshare", "--mount", "--propagation", "private",
+            "sh", "-c", 'mount -a -T "$1" && shift && exec "$@"', "sh", str(fstab), *argv]
 
 
 def slot(host: int, plane: int) -> int:
@@ -369,21 +375,29 @@ def test_port_down_is_an_event_and_comes_back(lab: Lab, fleet: Fleet, heard: Hea
     assert heard.deaths == []
 
 
-def test_port_down_does_not_spin(lab: Lab, fleet: Fleet) -> None:
+def test_port_down_does_not_spin(lab: Lab) -> None:
     """EPOLLERR of a dead interface must be consumed, or the loop never sleeps again."""
-    agent = fleet.agents["h0"]
-    pid = agent.call("hello")["pid"]
-    lab.hosts[0].run("ip", "link", "set", nic(0, 0), "down")
+    port, loop, wakes = Port(config(0).ports[0], 1 << 20), Loop(), []
+
+    def on_readable() -> None:
+        wakes.append(list(port.receive()))
+
+    def wait_after_down() -> None:
+        port.open()
+        loop.add(port.fileno(), on_readable)
+        lab.hosts[0].run("ip", "link", "set", nic(0, 0), "down")
+        loop.wait(time.monotonic_ns() + PATIENCE_S * 10**9)
+        loop.wait(time.monotonic_ns() + 10**7)
+
     try:
-        eventually(lambda: agent.call("counters")["ports"][0]["down_events"] == 1)
-        eventually(lambda: is_sleeping(pid))
-        assert agent.call("counters")["ports"][0]["down_events"] == 1
+        lab.hosts[0].within(wait_after_down)
+        assert wakes == [[]]
+        assert port.counters.down_events == 1
+        assert not port.send(bytes(134))
     finally:
         lab.hosts[0].run("ip", "link", "set", nic(0, 0), "up")
-
-
-def is_sleeping(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+        port.close()
+        loop.close()
 
 
 def test_bad_requests_are_refused_by_name(fleet: Fleet) -> None:
@@ -420,6 +434,23 @@ def test_killed_agent_is_noticed_and_named(fleet: Fleet, heard: Heard) -> None:
         agent.call("hello")
     assert fleet.deaths() == {"h1": heard.deaths[0][1]}
     assert fleet.agents["h0"].is_alive
+
+
+def test_killed_agent_can_be_replaced(lab: Lab, fleet: Fleet, heard: Heard) -> None:
+    os.kill(fleet.agents["h1"].call("hello")["pid"], signal.SIGKILL)
+    eventually(lambda: heard.deaths)
+    hello = fleet.replace(lab.target(1), config(1), PATIENCE_S)
+    assert hello["host"] == 1
+    assert fleet.deaths() == {}
+    params = {"h0": {"paths": [path(0)], "timeout_ms": 5000}}
+    assert fleet.call_all("probe", params, PATIENCE_S)["h0"]["rows"][0]["received"] == 1
+
+
+def test_living_agent_can_be_replaced(lab: Lab, fleet: Fleet, heard: Heard) -> None:
+    pid = fleet.agents["h1"].call("hello")["pid"]
+    assert fleet.replace(lab.target(1), config(1), PATIENCE_S)["pid"] != pid
+    eventually(lambda: has_ended(pid))
+    assert heard.deaths == []
 
 
 def test_death_fails_the_calls_under_way(fleet: Fleet) -> None:
@@ -515,6 +546,22 @@ def test_host_without_sshd_is_named(lab: Lab) -> None:
     nobody = SshTarget("h9", "198.18.0.1")
     with pytest.raises(RemoteError, match=r"host h9 \(198\.18\.0\.1 port 22\) cannot"):
         connect(nobody, lab.keys, 0.1, lab.open_socket)
+
+
+@pytest.mark.parametrize("folder", ["plain", "with blank"])
+def test_sshd_reads_the_configuration_as_meant(tmp_path: Path, folder: str) -> None:
+    """Also where a path has a blank, which fstab and sshd_config each write their own way."""
+    directory = tmp_path / folder
+    directory.mkdir()
+    keys, table = make_keys(directory / "keys"), prepare_run_directory(directory / "files")
+    file = directory / "sshd.conf"
+    file.write_text(sshd_config("198.18.0.7", keys))
+    shown = subprocess.run(with_mounts(table, [*sshd_argv(file), "-T"]), check=True,
+                           capture_output=True, text=True).stdout.splitlines()
+    assert {
+        "listenaddress 198.18.0.7:22", "maxstartups 200:30:400", "usepam no", "strictmodes no",
+        f"hostkey {keys.host_key}", f"authorizedkeysfile {keys.authorized_keys}",
+    } <= set(shown)
 
 
 def test_mounts_are_private(lab: Lab) -> None:

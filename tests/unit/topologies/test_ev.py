@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topologies import ev
@@ -20,6 +20,7 @@ def test_fields_fill_from_the_top() -> None:
     assert ev.format_ev(value) == "0x0203"
 
 
+@settings(deadline=None)
 @given(PLANES, UPLINKS)
 def test_plane_and_uplink_come_back(plane: int, uplink: int) -> None:
     value = ev.make_ev(plane, uplink)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topologies import usid
@@ -64,6 +64,7 @@ def test_an_address_reads_like_its_list() -> None:
     assert str(usid.prefix_of(0x4804)) == "fcbb:bbbb:4804::/48"
 
 
+@settings(deadline=None)
 @given(LISTS)
 def test_address_and_list_are_the_same_thing(values: list[int]) -> None:
     address = usid.address_of(values)
@@ -71,6 +72,7 @@ def test_address_and_list_are_the_same_thing(values: list[int]) -> None:
     assert address in usid.BLOCK
 
 
+@settings(deadline=None)
 @given(LISTS)
 def test_shifting_takes_the_first_off_until_the_block_is_left(values: list[int]) -> None:
     address = usid.address_of(values)

@@ -1,0 +1,222 @@
+"""What a running testbed answers to its clients: one method per request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+from testbed.errors import UsageError
+from testbed.fabric.cgroup import Cgroup
+from testbed.fabric.wiring import management_address
+from testbed.faults.actions import make_action
+from testbed.faults.desired import HEALTHY
+from testbed.faults.impact import is_path_faulted
+from testbed.faults.targets import parse_target
+from testbed.forwarding.paths import Path, path_of_ev, paths, self_paths
+from testbed.instance.conservation import unexplained_frames
+from testbed.instance.prober import Answer, ProbeOptions, choose_paths
+from testbed.instance.server import ControlServer
+from testbed.instance.testbed import Testbed
+from testbed.units import parse_ratio, parse_size_bytes, parse_time_ns
+from topologies.ev import format_ev, parse_ev
+from topologies.numbers import PortThresholds
+
+STATUS_PROBE = ProbeOptions(count=1, timeout_ms=1000)
+
+_Result = TypeVar("_Result")
+
+
+class Service:
+    """Serves one testbed on its control socket."""
+
+    def __init__(self, testbed: Testbed) -> None:
+        self._testbed = testbed
+        self._graph, self._spec = testbed.graph, testbed.request.spec
+
+    def start(self) -> None:
+        """Answer clients from now on, in the background."""
+        methods = (self.summary, self.status, self.paths, self.probe, self.fail, self.heal,
+                   self.node, self.nodes, self.ports, self.tune)
+        handlers = {method.__name__: method for method in methods}
+        ControlServer(self._testbed.layout.control_socket, handlers).start()
+
+    # --- requests ---------------------------------------------------------------------
+
+    def summary(self) -> dict[str, Any]:
+        """What `up` ends with."""
+        testbed, spec = self._testbed, self._spec
+        return {
+            "name": testbed.request.name, "topology": spec.name, "dataplane": spec.dataplane,
+            "dataplane_detail": testbed.fabric.describe_dataplane(),
+            "controller": testbed.controller_name, "tdf": testbed.request.tdf,
+            "tdf_is_assumed": testbed.request.tdf_is_assumed, "hosts": spec.host_count,
+            "switches": spec.switch_count, "readiness": testbed.readiness,
+            "stages_s": testbed.progress.stages,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """The whole picture, with a fresh probe over the paths (a sample on large ones)."""
+        testbed, cgroup = self._testbed, Cgroup(self._testbed.request.name)
+        answers = testbed.probe(choose_paths(self._spec), STATUS_PROBE)
+        unexplained = unexplained_frames(testbed.fabric, testbed.injector)
+        lost = [f"{frames} frames are unaccounted for at {place}: results would be invalid"
+                for place, frames in unexplained.items()]
+        return {
+            **self.summary(), **testbed.summarise(answers), "links": self._links(),
+            "agents": self._agents(), "uptime_s": round(time.monotonic() - testbed.up_since_s, 1),
+            "faults": testbed.injector.active(), "problems": testbed.problems() + lost,
+            "unexplained_frames": sum(map(abs, unexplained.values())),
+            "resident_mb": round(cgroup.resident_bytes() / 1e6, 1),
+            "cpu_s": round(cgroup.cpu_usage_us() / 1e6, 2),
+            "pids": testbed.fabric.processes() | {"controller": testbed.controller.pid},
+        }
+
+    def paths(self, src: int, dst: int) -> list[dict[str, Any]]:
+        """Every path with its state under the faults in force."""
+        state = self._testbed.injector.state
+        return [
+            {**_describe(path),
+             "state": "failed" if is_path_faulted(self._graph, state, path) else "ok"}
+            for path in self._paths_between(src, dst)
+        ]
+
+    def probe(self, src: int, dst: int, ev: str | None = None, count: int = 3,
+              timeout: str = "1s", size: str | None = None, dscp: int | None = None,
+              ecn: int | None = None) -> list[dict[str, Any]]:
+        """One row per path: sent, received, marked, median RTT in emulated microseconds.
+
+        The same host twice probes out and back over its self paths.
+        """
+        options = _read_options(count, timeout, size, dscp, ecn)
+        if ev is None:
+            wanted = self._paths_between(src, dst)
+        else:
+            wanted = [self._path_named(src, dst, ev)]
+        return [_row(answer) for answer in self._testbed.probe(wanted, options)]
+
+    def fail(self, target: str, kind: str | None = None, ratio: str | None = None,
+             duration: str | None = None) -> dict[str, Any]:
+        """Inject one fault; ``duration`` is wall clock."""
+        share = None if ratio is None else _typed(parse_ratio, ratio)
+        for_s = None if duration is None else _typed(parse_time_ns, duration) / 1e9
+        action = make_action(parse_target(target), kind, share)
+        return self._testbed.injector.inject(action, for_s)
+
+    def heal(self, target: str | None = None) -> list[dict[str, Any]]:
+        """Take back the faults of one target, or all; what each has done."""
+        return self._testbed.injector.heal(None if target is None else parse_target(target))
+
+    def node(self, name: str) -> dict[str, Any]:
+        """Where a shell on this node has to go: a pid in its namespaces, and environment."""
+        pids = self._pids()
+        if name not in pids:
+            raise UsageError(f"'{name}' is not a node: use h0 to h{self._spec.host_count - 1}, "
+                             "a switch, or instance")
+        ovs = self._testbed.fabric.ovs
+        inside = ovs.environment if ovs and not name.startswith("h") else {}
+        return {"pid": pids[name],
+                "environment": {key: value for key, value in inside.items()
+                                if key.startswith("OVS_")}}
+
+    def nodes(self) -> dict[str, Any]:
+        """What the Mininet prompt needs to attach."""
+        return {
+            "spec": asdict(self._spec), "pids": self._pids(), "instance": self.node("instance"),
+            "management": {host.name: str(management_address(host.index))
+                           for host in self._graph.hosts},
+        }
+
+    def ports(self, account: str | None = None) -> dict[str, Any]:
+        """Counters of every port by interface; of one account, frames only."""
+        counters = self._testbed.fabric.counters()
+        named = {self._graph.port(slot).interface: found for slot, found in counters.items()}
+        if account is None:
+            return {name: asdict(found) for name, found in named.items()}
+        return {name: getattr(found, account).frames for name, found in named.items()}
+
+    def tune(self, node: str, peer: str, thresholds: dict[str, int]) -> dict[str, int]:
+        """Change queue thresholds (bytes) of the port of ``node`` towards ``peer``.
+
+        Returns those in force. For tests and self-tests; a run never does this.
+        """
+        fabric = self._testbed.fabric
+        slot = self._graph.port_towards(node, peer).slot
+        if self._testbed.injector.state.port(slot) != HEALTHY:
+            raise UsageError(f"the port from {node} to {peer} has a fault: heal it first")
+        config = fabric.base_config(slot)
+        limits = PortThresholds(**{**asdict(config.thresholds), **thresholds})
+        fabric.ports.write(slot, replace(config, thresholds=limits))
+        return asdict(fabric.ports.read_config(slot).thresholds)
+
+    # --- pieces of the answers --------------------------------------------------------
+
+    def _pids(self) -> dict[str, int]:
+        own = self._testbed.fabric.processes()["instance"]
+        bridges = {switch.name: own for switch in self._graph.switches}
+        return {"instance": own, **bridges, **self._testbed.fabric.pids}
+
+    def _require_hosts(self, *hosts: int) -> None:
+        for host in hosts:
+            if not 0 <= host < self._spec.host_count:
+                raise UsageError(f"host h{host} does not exist: {self._spec.name} has h0 to "
+                                 f"h{self._spec.host_count - 1}")
+
+    def _paths_between(self, src: int, dst: int) -> list[Path]:
+        self._require_hosts(src, dst)
+        found = self_paths(self._spec, src) if src == dst else paths(self._spec, src, dst)
+        return list(found)
+
+    def _path_named(self, src: int, dst: int, ev: str) -> Path:
+        self._require_hosts(src, dst)
+        return _typed(lambda text: path_of_ev(self._spec, src, dst, parse_ev(text)), ev)
+
+    def _links(self) -> list[dict[str, str]]:
+        states = self._testbed.fabric.wiring.states()
+        return [{"name": link.name, "state": self._link_state((link.a.slot, link.b.slot), states)}
+                for link in self._graph.links]
+
+    def _link_state(self, slots: tuple[int, int], states: dict[int, str]) -> str:
+        if any(states[slot] != "UP" for slot in slots):
+            return "no carrier"
+        faults = [self._testbed.injector.state.port(slot) for slot in slots]
+        if any(fault.blackhole for fault in faults):
+            return "blackhole"
+        return "up" if all(fault == HEALTHY for fault in faults) else "impaired"
+
+    def _agents(self) -> list[dict[str, Any]]:
+        hosts = self._testbed.hosts
+        return [{"host": name, "alive": agent.is_alive, "silent_s": round(agent.silent_s, 1),
+                 "pid": hosts.agent_pid(name)} for name, agent in hosts.fleet.agents.items()]
+
+
+def _typed(parse: Callable[[str], _Result], text: str) -> _Result:
+    """Parse what a user typed; what is wrong with it is a usage error."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _read_options(count: int, timeout: str, size: str | None, dscp: int | None,
+                  ecn: int | None) -> ProbeOptions:
+    if not 1 <= count <= 10_000:
+        raise UsageError(f"--count {count} is not allowed: use 1 to 10000")
+    timeout_ms = _typed(parse_time_ns, timeout) // 1_000_000
+    if not 1 <= timeout_ms <= 60_000:
+        raise UsageError(f"--timeout {timeout} is not allowed: use 1ms to 60s")
+    frame_bytes = None if size is None else _typed(parse_size_bytes, size)
+    return ProbeOptions(count, timeout_ms, frame_bytes, dscp, ecn)
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    return {"ev": format_ev(path.ev), "plane": path.plane, "t1": path.t1,
+            "address": str(path.address)}
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    ordered = sorted(answer.rtt_ns)
+    median_us = ordered[len(ordered) // 2] / 1000 if ordered else None
+    return {**_describe(answer.path), "sent": answer.sent, "received": answer.received,
+            "marked": answer.marked, "rtt_us": median_us}
