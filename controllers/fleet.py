@@ -78,6 +78,7 @@ class Fleet:
 
     def __init__(self, plan: Plan) -> None:
         self._switches = _switches_of(plan)
+        self._connected: dict[int, Any] = {}  # datapaths by id, strangers included
         self._round: _Round | None = None
         self._is_ready_pending = True
 
@@ -87,15 +88,14 @@ class Fleet:
         self._round = None
         self._is_ready_pending = True
         step = Step()
-        for dpid, known in old.items():
-            if known.datapath is None:
-                continue
-            if dpid not in self._switches:
+        for dpid, datapath in self._connected.items():
+            switch = self._switches.get(dpid)
+            if switch is None:
                 step.events.append({"event": "stranger", "dpid": dpid})
                 continue
-            switch = self._switches[dpid]
-            switch.datapath, switch.asked_at_ns = known.datapath, now_ns
-            switch.questions, switch.entries = known.questions, known.entries
+            switch.datapath, switch.asked_at_ns = datapath, now_ns
+            if dpid in old:  # answers to earlier questions are still to come
+                switch.questions, switch.entries = old[dpid].questions, old[dpid].entries
             step.messages += _ask(switch, _Question.IS_INSTALL_NEEDED)
         return step
 
@@ -112,6 +112,7 @@ class Fleet:
 
     def on_switch_joined(self, datapath: Any, now_ns: int) -> Step:
         """Start with a switch whose OpenFlow handshake is done."""
+        self._connected[datapath.id] = datapath
         switch = self._switches.get(datapath.id)
         if switch is None:
             return Step(events=[{"event": "stranger", "dpid": datapath.id}])
@@ -121,8 +122,12 @@ class Fleet:
 
     def on_switch_left(self, datapath: Any) -> Step:
         """Note that a connection ended; one that a newer one replaced says nothing."""
+        is_current = self._connected.get(datapath.id) is datapath
+        if not is_current:
+            return Step()
+        del self._connected[datapath.id]
         switch = self._switches.get(datapath.id)
-        if switch is None or switch.datapath is not datapath:
+        if switch is None:
             return Step()
         switch.datapath, switch.is_proven = None, False
         self._is_ready_pending = True

@@ -27,7 +27,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("testbed.forwarding", "workloads"),
     ("testbed.agent", "testbed.faults", "testbed.intent"),
     ("testbed.remote", "testbed.fabric", "testbed.sim", "testbed.analysis"),
-    ("testbed.instance", "testbed.drills", "testbed.doctor"),
+    ("testbed.instance", "testbed.drills"),
+    ("testbed.doctor",),
     ("testbed.cli",),
     ("testbed.__main__",),
 )

@@ -160,15 +160,22 @@ class Graph:
         return range(FIRST_SLOT, FIRST_SLOT + 2 * len(self.links))
 
 
+def build_refusal(spec: ClosSpec) -> str:
+    """Why this valid spec can only be described, not built; "" where it can be built."""
+    if not spec.is_description_only and spec.link_count <= MAX_LINKS:
+        return ""
+    return (
+        f"topology {spec.name} can only be described ({spec.link_count:,} links, one machine "
+        f"builds at most {MAX_LINKS:,}): look at it with `topology {spec.name}`, build a "
+        "smaller one"
+    )
+
+
 def build_graph(spec: ClosSpec) -> Graph:
     """Write a spec out. Raises ValueError where it is invalid or too large to build."""
     validate(spec)
-    if spec.is_description_only or spec.link_count > MAX_LINKS:
-        raise ValueError(
-            f"topology {spec.name} can only be described ({spec.link_count:,} links, one "
-            f"machine builds at most {MAX_LINKS:,}): look at it with `topology {spec.name}`, "
-            "build a smaller one"
-        )
+    if refusal := build_refusal(spec):
+        raise ValueError(refusal)
     hosts = tuple(_host(spec, index) for index in range(spec.host_count))
     switches = tuple(
         _t0(spec, plane, index) if tier == 0 else _t1(spec, plane, index)

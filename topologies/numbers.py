@@ -70,8 +70,8 @@ TRIMMABLE_CLASS = frozenset({Dscp.TRIMMABLE, Dscp.TRIMMABLE_RETX})
 # --- Ports ---------------------------------------------------------------------------
 # Switch ports drain a little faster than NICs send, so that on an uncongested path the
 # NIC and not a standing queue is the bottleneck.
-DRAIN_FACTOR = 1.01
 _DRAIN_PERCENT = 101
+DRAIN_FACTOR = _DRAIN_PERCENT / 100
 
 CONTROL_QUEUE_BYTES = 64_000
 _ECN_MIN_PERCENT = 20

@@ -17,6 +17,7 @@ from testbed.intent.names import parse_instance_name
 from testbed.intent.request import UpRequest
 from testbed.intent.tdf import parse_tdf
 from testbed.intent.topology import DEFAULT_TOPOLOGY, load_topology
+from topologies.graph import build_refusal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,9 +41,8 @@ def make_request(arguments: argparse.Namespace) -> UpRequest:
     if arguments.dataplane:
         sets.append(f"dataplane={arguments.dataplane}")
     spec = load_topology(arguments.topology, sets)
-    if spec.is_description_only:
-        raise UsageError(f"topology {spec.name} ({spec.link_count:,} links) can only be "
-                         f"described: `testbed topology {spec.name}`; build a smaller one")
+    if refusal := build_refusal(spec):
+        raise UsageError(refusal)
     tdf = parse_tdf(arguments.tdf)
     chosen = assumed_tdf(spec) if tdf == "auto" else tdf
     return UpRequest(parse_instance_name(arguments.name), spec, chosen, tdf == "auto")

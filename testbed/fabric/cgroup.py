@@ -55,7 +55,7 @@ class Cgroup:
         except (FileNotFoundError, OSError):
             return []
 
-    def kill(self, timeout_s: float = 10.0) -> None:
+    def kill(self, timeout_s: float = 30.0) -> None:
         """End every process in it and wait until the last is gone."""
         deadline = time.monotonic() + timeout_s
         while self.exists() and self._is_populated():

@@ -8,6 +8,7 @@ it has, and the controller is named last, when it listens already.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError
@@ -24,7 +25,7 @@ from testbed.fabric.packet_sockets import raise_packet_buffers, socket_drops
 from testbed.fabric.portmap import PortConfig, PortCounters, PortMap, Tally
 from testbed.fabric.wiring import Wiring
 from testbed.forwarding.plan import Plan
-from topologies.graph import Graph, NicPort, SwitchPort
+from topologies.graph import End, Graph, NicPort, SwitchPort
 from topologies.numbers import drain_rate_bps, fabric_thresholds, last_hop_thresholds
 
 # Holds 600 data frames that arrive while Open vSwitch is busy elsewhere; the kernel
@@ -42,7 +43,7 @@ class Fabric:
         self._folder = folder
         self.is_ovs = graph.spec.dataplane == "ovs"
         self.ovs = PrivateOvs(folder / "ovs", datapath_type) if self.is_ovs else None
-        self._program = PortProgram()
+        self._program = PortProgram(slots=graph.slots.stop)
         self._packet_sockets: dict[int, int] = {}
 
     # --- building, in this order ------------------------------------------------------
@@ -186,15 +187,20 @@ class Fabric:
         where = "userspace" if self.ovs.datapath_type == "netdev" else "kernel"
         return f"ovs ({where} datapath, OpenFlow 1.3)"
 
-    def link_up(self, slot: int) -> None:
-        """Bring one end of a link up, with what its admin-down erased."""
-        link = self.graph.link_at(slot)
-        end = link.a if link.a.slot == slot else link.b
-        self.wiring.set_state(end, True)
-        if self.ovs is None and isinstance(self.graph.port(slot), SwitchPort):
-            self.linux.reinstall_port(end.node, end.interface)
+    # --- links ------------------------------------------------------------------------
 
-    def link_down(self, slot: int) -> None:
-        """Take one end of a link down; its peer sees the carrier go."""
+    def take_down(self, slots: Iterable[int]) -> None:
+        """Take these ends of links down; returns when their peers have no carrier."""
+        self.wiring.set_states([self._end(slot) for slot in slots], is_up=False)
+
+    def bring_back(self, slots: Iterable[int]) -> None:
+        """Bring these ends back up, with what their admin-down erased."""
+        ends = [self._end(slot) for slot in slots]
+        self.wiring.set_states(ends, is_up=True)
+        if self.ovs is None:
+            for end in ends:
+                self.linux.reinstall_port(end.node, end.interface)
+
+    def _end(self, slot: int) -> End:
         link = self.graph.link_at(slot)
-        self.wiring.set_state(link.a if link.a.slot == slot else link.b, False)
+        return link.a if link.a.slot == slot else link.b

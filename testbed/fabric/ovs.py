@@ -22,6 +22,7 @@ from pathlib import Path
 
 from testbed.errors import MachineError, TestbedError
 from testbed.fabric.commands import run
+from testbed.fabric.packet_sockets import close_sockets, hold_sockets
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 DATABASE_DAEMON = "ovsdb-server"
@@ -103,7 +104,9 @@ class PrivateOvs:
         for name in (SWITCH_DAEMON, DATABASE_DAEMON):
             daemon = self._daemons.pop(name, None)
             if daemon is not None:
+                held = hold_sockets(daemon.pid) if daemon.poll() is None else []
                 _end(daemon)
+                close_sockets(held)
 
     def vsctl(self, arguments: Sequence[str]) -> str:
         """Run one ovs-vsctl transaction, wait until the switch did it; gives stdout.

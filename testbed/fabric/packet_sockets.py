@@ -1,10 +1,13 @@
-"""The packet sockets of another process: enlarge their buffers, count what they lost.
+"""The packet sockets of another process: enlarge, count what they lost, close together.
 
 Userspace Open vSwitch reads each port through an AF_PACKET socket of the default
 size, which holds 24 full data frames; what arrives beyond that while it is busy
 elsewhere is lost, and Open vSwitch does not count it. Neither its configuration nor
 a sysctl of ours (those are the machine's) changes that, but its sockets can be
 borrowed: pidfd_getfd(2) duplicates a descriptor of another process.
+
+To close one takes the kernel about 13 ms (it waits for every processor to forget the
+socket), so a process with 512 takes 6.6 s to end; closed by 32 threads, 0.2 s.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from testbed.errors import MachineError, TestbedError
@@ -31,6 +35,8 @@ MEMINFO_DROPS = 8
 SOCKADDR_LL = struct.Struct("=HHiHBB8s")  # family, protocol, ifindex, ...; packet(7)
 SOCKADDR_LL_IFINDEX = 2
 
+CLOSING_THREADS = 32
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -39,7 +45,7 @@ def raise_packet_buffers(pid: int, buffer_bytes: int) -> dict[int, int]:
 
     `buffer_bytes` pays for whole kernel buffers, about twice a frame's bytes. Returns
     duplicates of the sockets by interface index, for `socket_drops`; the caller closes
-    them (`os.close`). MachineError where the kernel refuses, TestbedError where the
+    them (`close_sockets`). MachineError where the kernel refuses, TestbedError where the
     process has ended or reads one interface through two sockets.
     """
     borrowed: list[socket.socket] = []
@@ -70,6 +76,25 @@ def socket_drops(descriptors: Mapping[int, int]) -> dict[int, int]:
     counts in 32 bits. OSError where a descriptor is not an open socket.
     """
     return {ifindex: _drops(descriptor) for ifindex, descriptor in descriptors.items()}
+
+
+def hold_sockets(pid: int) -> list[int]:
+    """Duplicate the packet sockets of a process that is about to end.
+
+    It then ends at once, and `close_sockets` does the slow part. Gives what could be
+    had, nothing where the process has ended already: this only saves time.
+    """
+    held: list[int] = []
+    with contextlib.suppress(TestbedError, OSError):
+        for borrowed in _packet_sockets(pid):
+            held.append(borrowed.detach())
+    return held
+
+
+def close_sockets(descriptors: Iterable[int]) -> None:
+    """Close packet sockets side by side: they wait for the kernel, not for a processor."""
+    with ThreadPoolExecutor(CLOSING_THREADS, "close") as threads:
+        list(threads.map(os.close, descriptors))
 
 
 def _drops(descriptor: int) -> int:

@@ -361,18 +361,16 @@ static __always_inline __u32 queue_data(struct port_state *state, __u32 bytes,
 	return PASSED_DATA;
 }
 
-// Never at or below the lower depth, always at or above the upper one, linear between.
+// Never at or below the lower depth, linear above it, always from the upper depth on (the
+// random share of the span is less than the span).
 static __always_inline bool is_to_be_marked(const struct port_config *config,
 					    __u64 data_units, __u64 random32)
 {
 	__u64 depth_bytes = data_units / UNITS_PER_BYTE;
-	__u64 span_bytes;
+	__u64 span_bytes = config->ecn_max_bytes - config->ecn_min_bytes;
 
 	if (!config->ecn_max_bytes || depth_bytes <= config->ecn_min_bytes)
 		return false;
-	if (depth_bytes >= config->ecn_max_bytes)
-		return true;
-	span_bytes = config->ecn_max_bytes - config->ecn_min_bytes;
 	return upper(random32 * span_bytes) < depth_bytes - config->ecn_min_bytes;
 }
 

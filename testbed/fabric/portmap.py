@@ -225,7 +225,7 @@ def ratio_of(probability: int) -> float:
     return probability / CERTAIN
 
 
-def _encode_config(config: PortConfig, has_ev_faults: bool) -> ConfigLayout:
+def _check_config(config: PortConfig) -> None:
     limits = config.thresholds
     if 0 < config.drain_rate_bps < 8:
         raise ValueError(
@@ -237,6 +237,16 @@ def _encode_config(config: PortConfig, has_ev_faults: bool) -> ConfigLayout:
             f"a port that drains at {config.drain_rate_bps} bit/s needs drop_bytes and "
             "control_bytes above 0, or it drops every frame"
         )
+    if limits.ecn_min_bytes > limits.ecn_max_bytes:
+        raise ValueError(
+            f"ecn_min_bytes {limits.ecn_min_bytes} is above ecn_max_bytes "
+            f"{limits.ecn_max_bytes}; swap them, or write 0 for both to never mark"
+        )
+
+
+def _encode_config(config: PortConfig, has_ev_faults: bool) -> ConfigLayout:
+    _check_config(config)
+    limits = config.thresholds
     flags = (
         config.faces_host * _FACES_HOST
         | config.blackhole * _BLACKHOLE

@@ -8,7 +8,8 @@ the port program keys its maps by.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
@@ -24,6 +25,7 @@ MANAGEMENT = "mgmt"
 MANAGEMENT_NETWORK = ipaddress.ip_network("198.18.0.0/16")  # RFC 2544: never routed
 INSTANCE_ADDRESS = MANAGEMENT_NETWORK[1]
 _FIRST_HOST_OFFSET = 256
+_CARRIER_PATIENCE_S = 5.0
 
 _Result = TypeVar("_Result")
 
@@ -92,13 +94,36 @@ class Wiring:
                        prefixlen=MANAGEMENT_NETWORK.prefixlen)
             there.link("set", index=index, state="up")
 
-    def set_state(self, end: End, is_up: bool) -> None:
-        """Take one end administratively up or down; its peer sees the carrier follow."""
-        self.netlink.run(lambda: self._set_state(end, is_up))
+    def set_states(self, ends: Iterable[End], is_up: bool) -> None:
+        """Take ends administratively up or down; returns when their peers have followed.
+
+        The kernel tells the other end of a veth pair a moment later, from a work
+        queue; a frame sent in between would be lost uncounted. Raises TestbedError
+        where one does not follow.
+        """
+        self.netlink.run(lambda: [self._set_state(end, is_up) for end in ends])
+        for end in ends:
+            self._wait_for_peer(end, is_up)
 
     def _set_state(self, end: End, is_up: bool) -> None:
         state = "up" if is_up else "down"
         self.netlink.socket(end.node).link("set", index=end.slot, state=state)
+
+    def _wait_for_peer(self, end: End, is_up: bool) -> None:
+        peer = self._graph.port(end.slot).peer
+        deadline_s = time.monotonic() + _CARRIER_PATIENCE_S
+        while (self._state(peer) == "UP") != is_up:
+            if time.monotonic() > deadline_s:
+                raise TestbedError(f"{peer.interface} does not notice its link going "
+                                   f"{'up' if is_up else 'down'}; see `ip link` on {peer.node}")
+            time.sleep(0.001)
+
+    def _state(self, end: End) -> str:
+        def ask() -> str:
+            (message,) = self.netlink.socket(end.node).link("get", index=end.slot)
+            return str(message.get_attr("IFLA_OPERSTATE"))
+
+        return self.netlink.run(ask)
 
     def states(self) -> dict[int, str]:
         """Slot -> operational state of every data interface: UP, DOWN or LOWERLAYERDOWN.

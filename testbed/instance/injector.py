@@ -107,12 +107,10 @@ class Injector:
                      if self.state.port(slot).blackhole and not after.port(slot).blackhole}
         self._write_ports(step, [slot for slot in step.ports if slot not in returning])
         self._write_evs(step)
-        for slot in step.carrier_lost:
-            self._fabric.link_down(slot)
         if step.carrier_lost:
+            self._fabric.take_down(step.carrier_lost)
             self._book_flushed(step.carrier_lost, new)
-        for slot in step.carrier_back:
-            self._fabric.link_up(slot)
+        self._fabric.bring_back(step.carrier_back)
         # A link that returns lets frames pass only when it is whole again.
         self._write_ports(step, sorted(returning))
         self.state = after

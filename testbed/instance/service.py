@@ -37,8 +37,8 @@ class Service:
 
     def start(self) -> None:
         """Answer clients from now on, in the background."""
-        methods = (self.summary, self.status, self.paths, self.probe, self.fail, self.heal,
-                   self.node, self.nodes, self.ports, self.tune)
+        methods = (self.summary, self.status, self.paths, self.probe, self.survey, self.fail,
+                   self.heal, self.node, self.nodes, self.ports, self.tune)
         handlers = {method.__name__: method for method in methods}
         ControlServer(self._testbed.layout.control_socket, handlers).start()
 
@@ -95,6 +95,13 @@ class Service:
         else:
             wanted = [self._path_named(src, dst, ev)]
         return [_row(answer) for answer in self._testbed.probe(wanted, options)]
+
+    def survey(self, count: int = 1, timeout: str = "1s") -> list[dict[str, Any]]:
+        """Probe all pairs of hosts at once (a sample on large topologies): a row per path."""
+        options = _read_options(count, timeout, None, None, None)
+        answers = self._testbed.probe(choose_paths(self._spec), options)
+        return [{"src": answer.path.src, "dst": answer.path.dst, **_row(answer)}
+                for answer in answers]
 
     def fail(self, target: str, kind: str | None = None, ratio: str | None = None,
              duration: str | None = None) -> dict[str, Any]:

@@ -35,6 +35,7 @@ PACKET_IGNORE_OUTGOING = 23
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
 RECEIVE_BUFFER_BYTES = 64 << 20
+RTNH_F_ONLINK = 4
 PATIENCE_S = 20.0  # how long a condition may take before the test gives up
 
 PORT = 1000  # slot and interface index of the port under test
@@ -295,6 +296,78 @@ class PortRig:
     def traffic(self) -> PortTraffic:
         """What the kernel counted behind the port."""
         return shaping.read_traffic(self.near.ipr)[PORT]
+
+
+class SeriesRig:
+    """Sender, a namespace that forwards through two ports in series, receiver.
+
+    In the middle namespace frames come in at 1001, leave through port 1002, come in
+    again at its other end 1003, and leave through port 1004. Which way out is decided
+    by the way in, as the destination stays the same. A context manager.
+    """
+
+    PORTS = (1002, 1004)
+
+    def __init__(self, first: PortConfig, second: PortConfig) -> None:
+        self._configs = (first, second)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        near, self.middle, far = (self._network() for _ in range(3))
+        join(near, 1000, self.middle, 1001)
+        join(self.middle, 1002, self.middle, 1003)
+        join(self.middle, 1004, far, 1005)
+        self._forward(1001, 1002)
+        self._forward(1003, 1004)
+        program = self._stack.enter_context(PortProgram(slots=2048))
+        self.ports = PortMap(program)
+        for slot, config in zip(self.PORTS, self._configs, strict=True):
+            self.ports.write(slot, config)
+            shaping.attach(self.middle.ipr, slot, FAST_BPS, program.fd)
+        self.sender, self.receiver = Sender(near, 1000), Receiver(far, 1005)
+        self._stack.callback(self.sender.socket.close)
+        self._stack.callback(self.receiver.socket.close)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def _network(self) -> Network:
+        network = Network()
+        self._stack.callback(network.close)
+        return network
+
+    def _mac(self, index: int) -> str:
+        return self.middle.ipr.get_links(index)[0].get_attr("IFLA_ADDRESS")
+
+    def _forward(self, way_in: int, way_out: int) -> None:
+        """What comes in at one interface leaves through the other, to whoever is there."""
+        ipr = self.middle.ipr
+        with self.middle.entered():
+            for index in (way_in, way_out):
+                Path(f"/proc/sys/net/ipv6/conf/e{index}/addr_gen_mode").write_text("1")
+                set_ipv6(True, f"e{index}")
+            Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        # Both ends of a veth pair in one namespace: the neighbour is the other end.
+        other = self._mac(way_out + 1) if way_out == 1002 else "02:00:00:00:00:05"
+        ipr.neigh("add", dst="fe80::1", lladdr=other, ifindex=way_out, state="permanent")
+        ipr.route("add", family=socket.AF_INET6, dst="::/0", gateway="fe80::1",
+                  oif=way_out, table=way_in, flags=RTNH_F_ONLINK)  # fmt: skip
+        ipr.rule("add", family=socket.AF_INET6, iifname=f"e{way_in}", table=way_in,
+                 priority=way_in)  # fmt: skip
+
+    def addressed(self, frames: list[bytes]) -> list[bytes]:
+        """The frames, sent to the interface where the middle namespace takes them."""
+        mac = bytes.fromhex(self._mac(1001).replace(":", ""))
+        return [mac + frame[6:] for frame in frames]
+
+    @property
+    def counters(self) -> tuple[PortCounters, PortCounters]:
+        """Both ports' counters, conservation checked."""
+        first, second = (self.ports.read(slot) for slot in self.PORTS)
+        assert_conserved(first)
+        assert_conserved(second)
+        return first, second
 
 
 def assert_conserved(counters: PortCounters) -> None:

@@ -14,7 +14,12 @@ from testbed.errors import TestbedError
 from testbed.fabric.commands import run
 from testbed.fabric.namespaces import network_of
 from testbed.fabric.ovs import MAX_PORTS_PER_COMMAND, Bridge, PrivateOvs, bridge_commands
-from testbed.fabric.packet_sockets import raise_packet_buffers, socket_drops
+from testbed.fabric.packet_sockets import (
+    close_sockets,
+    hold_sockets,
+    raise_packet_buffers,
+    socket_drops,
+)
 from testbed.forwarding.paths import Path as FabricPath
 from testbed.forwarding.paths import paths, self_paths
 from topologies.usid import shift
@@ -173,8 +178,7 @@ def test_a_stall_loses_nothing_with_raised_buffers(
         others = {slot: count for slot, count in socket_drops(sockets).items() if slot != entry}
         assert others == {slot: before[slot] for slot in others}
     finally:
-        for descriptor in sockets.values():
-            os.close(descriptor)
+        close_sockets(sockets.values())
 
 
 def send_burst_during_stall(sender: Interface, pid: int) -> None:
@@ -266,6 +270,18 @@ def test_the_sockets_of_an_ended_process_are_out_of_reach(ovs: PrivateOvs) -> No
     ovs.stop()
     with pytest.raises(TestbedError, match=f"sockets of pid {pid} cannot be reached"):
         raise_packet_buffers(pid, RAISED_BUFFER_BYTES)
+    assert hold_sockets(pid) == []
+
+
+@pytest.mark.root
+def test_held_sockets_are_packet_sockets_and_none_stays_open(rig: Rig) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    held = hold_sockets(rig.ovs.pids()["ovs-vswitchd"])
+    ports = sum(len(switch.ports) for switch in rig.graph.switches)
+    assert len(held) >= ports  # each port's, and the one that all send through
+    close_sockets(held)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert rig.ovs.dead() == []
 
 
 def test_a_state_directory_too_deep_for_a_socket_is_refused(tmp_path: Path) -> None:

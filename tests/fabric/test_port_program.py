@@ -12,9 +12,9 @@ import fcntl
 import socket
 import struct
 import termios
+from ctypes import c_uint32
 from dataclasses import replace
 from ipaddress import IPv6Address
-from itertools import pairwise
 
 import pytest
 from port_rig import (
@@ -27,6 +27,7 @@ from port_rig import (
     PORT,
     WIDE_OPEN,
     PortRig,
+    SeriesRig,
     decode,
     make_frame,
     measure_rate_bps,
@@ -35,8 +36,8 @@ from port_rig import (
 )
 
 from testbed.fabric import shaping
-from testbed.fabric.portmap import CERTAIN, EvFault, EvFlow, PortConfig, Tally
-from topologies.numbers import PortThresholds
+from testbed.fabric.bpf import CLASS_CONTROL, CLASS_DATA
+from testbed.fabric.portmap import CERTAIN, EvFault, EvFlow, PortConfig, StateLayout, Tally
 
 pytestmark = pytest.mark.root
 
@@ -70,7 +71,10 @@ def sent_through(rig: PortRig, frames: list[bytes]) -> list[bytes]:
     [(1_000_000, 1.5), (10_000_000, 0.8), (100_000_000, 0.5), (400_000_000, 0.4)],
 )
 def test_drains_at_its_rate_data_and_control_together(rate_bps: int, seconds: float) -> None:
-    assert measure_rate_bps(rate_bps, seconds) == pytest.approx(rate_bps, rel=0.01)
+    """One of three tries: a machine that stalls for longer than HTB's burst lasts (0.2 ms
+    at 400 Mb/s) makes any rate too low once, a wrong port makes it wrong each time."""
+    tries = (measure_rate_bps(rate_bps, seconds) for _ in range(3))
+    assert any(rate == pytest.approx(rate_bps, rel=0.01) for rate in tries)
 
 
 def test_control_goes_before_waiting_data() -> None:
@@ -83,23 +87,23 @@ def test_control_goes_before_waiting_data() -> None:
             arrived += rig.receiver.receive(1)
         classes = [decode(frame).outer_dscp == CONTROL for frame in arrived]
         first = classes.index(True)
+        assert first < 80  # in the midst of the data that was there before
         assert all(classes[first : first + 12])
         assert rig.counters.passed_data.frames == 100
 
 
-def test_control_keeps_to_the_rate_too() -> None:
-    """No class gets ahead of the port by what HTB guarantees it."""
-    with PortRig(PortConfig(800_000, WIDE_OPEN), 800_000) as rig:
-        rig.sender.send(*numbered(30))
-        rig.receiver.receive(15)
-        rig.sender.send(*numbered(10, dscp=CONTROL))
-        times_ns = [
-            at_ns
-            for at_ns, frame in rig.receiver.timed(25)
-            if decode(frame).outer_dscp == CONTROL
+def test_no_class_gets_ahead_of_the_port() -> None:
+    """Frames a leaf sends by its own guarantee ("lends") go out before the port has room."""
+    with PortRig(PortConfig(4_000_000, WIDE_OPEN), 4_000_000) as rig:
+        rig.sender.send(*numbered(100), *numbered(100, dscp=CONTROL))
+        rig.receiver.receive(200)
+        leaves = [
+            message.get_attr("TCA_XSTATS")
+            for message in rig.near.ipr.get_classes(PORT)
+            if message["handle"] in (CLASS_CONTROL, CLASS_DATA)
         ]
-        assert max(later - earlier for earlier, later in pairwise(times_ns)) > 5_000_000
-        assert times_ns[-1] - times_ns[0] > 70_000_000  # 10 frames at once take 90 ms
+        assert [leaf["lends"] <= 1 for leaf in leaves] == [True, True]
+        assert sum(leaf["lends"] + leaf["borrows"] for leaf in leaves) == 200
 
 
 def test_rate_changes_in_place_without_losing_a_frame() -> None:
@@ -111,19 +115,24 @@ def test_rate_changes_in_place_without_losing_a_frame() -> None:
         assert shaping.flushed(rig.counters.passed, rig.traffic) == Tally(0, 0)
 
 
-def test_virtual_queue_drains_at_the_configured_rate() -> None:
-    """What the queue loses between two frames is rate times the time between them."""
-    with PortRig(PortConfig(8_000_000, WIDE_OPEN), FAST_BPS) as rig:
-        rig.sender.send(*numbered(300))  # takes 300 ms to drain
-        full_bytes = rig.counters.data_queue_bytes
-        assert 250_000 < full_bytes <= 300_000
-        wait_until(lambda: _poke(rig) <= 1000, "the queue drained")
-        assert rig.counters.data_max_bytes >= full_bytes
-
-
-def _poke(rig: PortRig) -> int:
-    rig.sender.send(make_frame(106))
-    return rig.counters.data_queue_bytes
+def test_virtual_queues_drain_exactly_control_first() -> None:
+    """In units of a billionth of a byte, between the clocks of two frames."""
+    rate_bps, frame_units = 8_000_000, 1000 * 10**9
+    with PortRig(PortConfig(rate_bps, WIDE_OPEN)) as rig:
+        states = rig.program.map("port_state", c_uint32, StateLayout, is_locked=True)
+        rig.sender.send(*numbered(100), *numbered(100, dscp=CONTROL))
+        before = states.lookup(c_uint32(PORT))
+        to_data = 0
+        while not to_data:
+            rig.sender.send(make_frame(1000))
+            after = states.lookup(c_uint32(PORT))
+            budget = rate_bps // 8 * (after.drained_until_ns - before.drained_until_ns)
+            to_control = min(budget, before.control_units)
+            to_data = min(budget - to_control, before.data_units)
+            assert after.control_units == before.control_units - to_control
+            assert after.data_units == before.data_units - to_data + frame_units
+            before = after
+        assert before.control_units == 0
 
 
 # --- ECN -----------------------------------------------------------------------------
@@ -160,6 +169,12 @@ def test_never_marks_what_is_not_ecn_capable_data(fields: dict[str, int]) -> Non
         frames = numbered(10, **fields)
         assert sent_through(rig, frames) == frames
         assert rig.counters.marked.frames == 0
+
+
+def test_a_dropped_frame_is_not_counted_as_marked() -> None:
+    with PortRig(frozen(ecn_min_bytes=0, ecn_max_bytes=1, drop_bytes=4_500)) as rig:
+        assert len(sent_through(rig, numbered(20))) == 5
+        assert rig.counters.marked == Tally(4, 4_000)
 
 
 def test_never_marks_towards_a_host() -> None:
@@ -371,6 +386,27 @@ def test_an_unshaped_port_passes_and_counts_and_obeys_faults() -> None:
         rig.ports.write(PORT, PortConfig(blackhole=True))
         rig.sender.send(*frames)
         assert rig.counters.dropped_blackhole.frames == 40
+
+
+def test_two_ports_in_series_both_act_over_forwarding_in_one_namespace() -> None:
+    """As with a kernel datapath: port, forwarding, port, all in one namespace.
+
+    The mark of the clone survives a veth inside a namespace; a port that left it on would
+    make the next one let everything through unjudged.
+    """
+    first = frozen(trim_bytes=9_500, ecn_min_bytes=4_500, ecn_max_bytes=4_501)
+    second = frozen(trim_bytes=6_500, ecn_min_bytes=1_500, ecn_max_bytes=1_501)
+    with SeriesRig(first, second) as rig:
+        rig.sender.send(*rig.addressed(numbered(20)))
+        out = sorted(map(decode, rig.receiver.receive(20)), key=lambda item: item.number)
+        one, two = rig.counters
+        assert (one.offered.frames, one.marked.frames, one.trimmed.frames) == (20, 5, 10)
+        assert two.offered == one.passed  # the second port judged every frame
+        assert (two.marked.frames, two.trimmed.frames) == (5, 3)
+    assert [item.number for item in out] == [*range(20)]
+    assert [item.size for item in out] == [1000] * 7 + [122] * 13
+    assert [item.outer_ecn == CE for item in out[:7]] == [False] * 2 + [True] * 5
+    assert {item.outer_dscp for item in out[7:]} == {TRIMMED}
 
 
 # --- What the kernel does behind the port --------------------------------------------

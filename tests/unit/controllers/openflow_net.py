@@ -58,12 +58,16 @@ class Entry:
 
 
 class Switch:
-    """One switch: tables kept from bytes. `entries_per_part` splits its statistics."""
+    """One switch: tables kept from bytes. `entries_per_part` splits its statistics.
+
+    One that `is_deaf` takes rules and forgets them.
+    """
 
     def __init__(self, dpid: int, entries_per_part: int = 1000) -> None:
         self.datapath = Datapath(dpid)
         self.tables: dict[int, list[Entry]] = {}
         self.log: list[str] = []
+        self.is_deaf = False
         self._entries_per_part = entries_per_part
 
     # --- OpenFlow ------------------------------------------------------------------
@@ -79,7 +83,8 @@ class Switch:
                 body = FEATURES.pack(self.datapath.id, 0, 254, 0, 0, 0)
                 return [_message(ofp.OFPT_FEATURES_REPLY, xid, body)]
             case ofp.OFPT_FLOW_MOD:
-                self._modify(message)
+                if not self.is_deaf:
+                    self._modify(message)
                 return []
             case ofp.OFPT_BARRIER_REQUEST:
                 self.log.append("barrier")

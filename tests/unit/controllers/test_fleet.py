@@ -92,7 +92,7 @@ def test_a_switch_that_a_person_changed_is_put_right(parent: Parent) -> None:
 
 
 def test_a_switch_that_does_not_obey_is_a_mismatch(parent: Parent) -> None:
-    parent.switches[77]._modify = lambda message: None  # type: ignore[method-assign]
+    parent.switches[77].is_deaf = True
     [event] = parent.join(77)
     assert (event["event"], event["name"]) == ("mismatch", "p0-t0-4")
     assert "the drop rule of table 0 is missing" in event["differences"]
@@ -152,6 +152,17 @@ def test_a_new_plan_disowns_a_switch_it_lacks(parent: Parent) -> None:
     events = parent.carry_out(parent.fleet.load(Plan((T0,)), parent.now_ns))
     assert events[0] == {"event": "stranger", "dpid": 78}
     assert names(events[1:]) == ["switch", "ready"]
+
+
+def test_a_new_plan_adopts_a_stranger(parent: Parent) -> None:
+    parent.fleet = Fleet(Plan((T0,)))
+    parent.join(77)
+    assert names(parent.join(78)) == ["stranger"]
+    events = parent.carry_out(parent.fleet.load(PLAN, parent.now_ns))
+    assert [event.get("name") for event in events] == ["p0-t0-4", "p0-t1-0", None]
+    assert parent.fleet.on_switch_left(parent.switches[78].datapath).events == [
+        {"event": "left", "name": "p0-t1-0"}
+    ]
 
 
 def test_a_new_plan_during_the_first_conversation_wins(parent: Parent) -> None:

@@ -12,6 +12,7 @@ from topologies.graph import Graph, build_graph
 from topologies.spec import ClosSpec
 
 TINY = ClosSpec("tiny", 2, 2, 2, 2, 100 * 10**9, 1000)
+LONE = ClosSpec("lone", 1, 1, 1, 1, 100 * 10**9, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def with_rules(plan: Plan, switch: str, rules: tuple[Rule, ...]) -> Plan:
         ClosSpec("octo", 8, 2, 4, 4, 100 * 10**9, 1000),
         ClosSpec("wide", 4, 8, 4, 8, 100 * 10**9, 1000),
         ClosSpec("rack4", 1, 4, 4, 4, 400 * 10**9, 1000),
-        ClosSpec("lone", 1, 1, 1, 1, 100 * 10**9, 1000),
+        LONE,
     ],
     ids=lambda spec: spec.name,
 )
@@ -42,7 +43,10 @@ def test_plans_we_build_have_no_problem(spec: ClosSpec) -> None:
     assert check_plan(graph, build_plan(graph)) == []
 
 
-def test_every_single_rule_is_needed(graph: Graph) -> None:
+@pytest.mark.parametrize("spec", [TINY, LONE], ids=lambda spec: spec.name)
+def test_every_single_rule_is_needed(spec: ClosSpec) -> None:
+    """Also in a fabric of one host, where nothing but its self probes uses any rule."""
+    graph = build_graph(spec)
     plan = build_plan(graph)
     for switch in plan.switches:
         for gone in switch.rules:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topologies.graph import FIRST_SLOT, Graph, Host, NicPort, Switch, SwitchPort, build_graph
+from topologies.graph import (
+    FIRST_SLOT,
+    Graph,
+    Host,
+    NicPort,
+    Switch,
+    SwitchPort,
+    build_graph,
+    build_refusal,
+)
 from topologies.spec import ClosSpec
 from topologies.usid import Kind, decode
 
@@ -148,6 +157,14 @@ def test_lookups_find_the_very_objects(quad: Graph) -> None:
 
 def test_the_same_spec_gives_the_same_graph() -> None:
     assert build_graph(QUAD) == build_graph(QUAD)
+
+
+def test_what_can_be_built_is_told_beforehand() -> None:
+    assert build_refusal(QUAD) == ""
+    assert "can only be described (64 links" in build_refusal(
+        replace(QUAD, is_description_only=True)
+    )
+    assert "at most 5,000" in build_refusal(replace(QUAD, hosts_per_t0=2048))
 
 
 def test_descriptions_and_giants_are_not_built() -> None:

@@ -1,0 +1,157 @@
+"""Mistakes get one clear sentence, the right exit code, and leave nothing half-built."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from testbed_process import CHECKOUT, Running, take_snapshot, testbed, up
+
+from testbed.instance.layout import Layout
+
+pytestmark = pytest.mark.root
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["quadd"], "did you mean 'quad'"),
+    (["no/such.yaml"], "cannot be read"),
+    (["full"], "can only be described"),
+    (["tiny", "--set", "planes=0"], "--set planes=0: planes"),
+    (["tiny", "--set", "planes=9"], "1 to 8"),
+    (["tiny", "--set", "mtu=2000B"], "at least"),
+    (["tiny", "--set", "plains=2"], "did you mean 'planes'"),
+    (["tiny", "--set", "port_rate=100"], "port_rate"),
+    (["tiny", "--tdf", "0"], "--tdf 0"),
+    (["tiny", "--tdf", "fast"], "--tdf fast"),
+    (["tiny", "--name", "Bad_Name"], "cannot name an instance"),
+])
+def test_what_cannot_be_built_is_a_usage_error(name: str, words: list[str], said: str) -> None:
+    words = words if "--name" in words else [*words, "--name", name]
+    done = testbed("up", "-d", *words)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stderr.startswith("testbed: ")
+    assert done.stdout == ""
+    assert not Layout(name).root.exists()
+
+
+def test_a_file_with_many_mistakes_names_them_all(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("planes: 9\nt0_per_plane: 2\nt1_per_plane: two\nhosts_per_t0: 1\n"
+                    "port_rate: 100\nlink_delay: 1us\ncolour: red\n")
+    done = testbed("up", str(path))
+    assert done.returncode == 2
+    for line in ("mine.yaml:1: planes", "mine.yaml:3: t1_per_plane", "mine.yaml:5: port_rate",
+                 "mine.yaml:7: there is no key 'colour'"):
+        assert line in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("words", [["status"], ["probe", "h0", "h1"], ["paths", "h0", "h1"],
+                                   ["fail", "plane:0"], ["heal"], ["shell", "h0"], ["cli"]])
+def test_without_an_instance_commands_say_how_to_start_one(name: str, words: list[str]) -> None:
+    done = testbed(*words[:1], "--name", name, *words[1:])
+    assert done.returncode == 4
+    assert "is not up" in done.stderr
+    assert f"up --name {name}" in done.stderr
+
+
+def test_up_twice_is_refused_and_the_first_lives_on(name: str) -> None:
+    first = up(name, "tiny")
+    again = testbed("up", "tiny", "-d", "--name", name)
+    assert again.returncode == 4
+    assert "already up" in again.stderr
+    assert first.call("status")["paths_ok"] == 40
+    first.down()
+
+
+@pytest.fixture()
+def held(name: str) -> Iterator[str]:
+    """A name whose lock somebody else holds."""
+    layout = Layout(name)
+    descriptor = layout.claim()
+    yield name
+    os.close(descriptor)
+    layout.remove()
+
+
+def test_a_held_lock_is_refused(held: str) -> None:
+    done = testbed("up", "tiny", "-d", "--name", held)
+    assert done.returncode == 4
+    assert "already up" in done.stderr
+    assert Layout(held).root.exists(), "a refused up must not remove another's directory"
+
+
+def test_a_stale_lock_is_cleaned_by_down(name: str) -> None:
+    os.close(Layout(name).claim())
+    done = testbed("up", "tiny", "-d", "--name", name)
+    assert done.returncode == 4
+    assert "is dead" in done.stderr
+    assert testbed("down", "--name", name).returncode == 0
+    up(name, "tiny").down()
+
+
+def test_a_missing_tool_is_named_with_its_package(name: str, tmp_path: Path) -> None:
+    for tool in ("mnexec", "ovs-vsctl", "ssh-keygen", "nsenter", "mount", "clang"):
+        (tmp_path / tool).symlink_to(f"/usr/bin/{tool}")
+    done = testbed("up", "tiny", "-d", "--name", name,
+                   env={**os.environ, "PATH": str(tmp_path)})
+    assert done.returncode == 3
+    assert "ovs-vswitchd is missing" in done.stderr
+    assert "make install" in done.stderr
+    assert not Layout(name).root.exists()
+
+
+def test_a_full_disk_is_said_and_cleaned_up(name: str) -> None:
+    """/run is replaced, for this command only, by a file system with no room."""
+    snapshot = take_snapshot()
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-ec",
+         'mount -t tmpfs -o size=16k tmpfs /run; cd "$1"; exec "$2" -m testbed up tiny -d '
+         '--name "$3"', "sh", str(CHECKOUT), sys.executable, name],
+        capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 5, done.stderr
+    assert "No space left" in done.stderr or "space" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert take_snapshot().minus(snapshot).keys() <= {"processes"}
+
+
+def test_without_root_it_says_sudo(name: str) -> None:
+    done = testbed("up", "tiny", "-d", "--name", name, user=65534, group=65534,
+                   env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert done.returncode == 3
+    assert "sudo" in done.stderr
+
+
+def test_json_puts_one_document_on_stdout_and_nothing_else(
+    bring_up: Callable[..., Running],
+) -> None:
+    import json
+
+    instance = bring_up("tiny")
+    for words in (["status"], ["paths", "h0", "h3"], ["probe", "h0", "h3"], ["heal"],
+                  ["fail", "plane:0"], ["heal"]):
+        done = instance.command(*words[:1], "--json", *words[1:])
+        assert done.returncode == 0, done.stderr
+        json.loads(done.stdout)
+    status = json.loads(instance.command("status", "--json").stdout)
+    assert {"name", "topology", "dataplane", "tdf", "hosts", "switches", "links", "agents",
+            "paths_total", "paths_ok", "uptime_s"} <= status.keys()
+    rows = json.loads(instance.command("probe", "--json", "h0", "h3").stdout)
+    assert len(rows) == 4
+    assert {"ev", "plane", "t1", "address", "sent", "received", "rtt_us"} <= rows[0].keys()
+
+
+def test_a_pipe_that_closes_early_is_quiet(bring_up: Callable[..., Running]) -> None:
+    instance = bring_up("tiny")
+    done = subprocess.run(
+        ["sh", "-c", '"$1" -m testbed status -v --name "$2" | head -1', "sh",
+         sys.executable, instance.name],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    assert done.stdout.startswith(instance.name)
+
+

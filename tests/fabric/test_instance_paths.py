@@ -1,0 +1,58 @@
+"""Every path of `quad` goes through exactly its switches, alike on both data planes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from testbed_process import Running
+
+from testbed.forwarding.egress import egress_slots
+from testbed.forwarding.paths import paths, reverse
+from topologies.ev import format_ev
+
+pytestmark = pytest.mark.root
+
+_seen: dict[str, dict[str, list[str]]] = {}
+
+
+@pytest.fixture(scope="module", params=["ovs", "linux"])
+def quad(request: pytest.FixtureRequest, bring_up: Callable[..., Running]) -> Running:
+    return bring_up("quad", "--dataplane", request.param)
+
+
+def test_each_path_is_seen_by_exactly_its_ports(quad: Running) -> None:
+    """One probe and its answer per path; every port's counter must fit, moved or not."""
+    graph = quad.graph()
+    observed: dict[str, list[str]] = {}
+    before = quad.call("ports", account="offered")
+    for src in range(graph.spec.host_count):
+        for dst in range(graph.spec.host_count):
+            if src == dst:
+                continue
+            for path in paths(graph.spec, src, dst):
+                (row,) = quad.call("probe", src=src, dst=dst, ev=format_ev(path.ev), count=1)
+                assert (row["sent"], row["received"]) == (1, 1), str(path)
+                after = quad.call("ports", account="offered")
+                moved = {port: after[port] - before[port] for port in after
+                         if after[port] != before[port]}
+                ways = (path, reverse(graph.spec, path))
+                expected = {graph.port(slot).interface: 1
+                            for way in ways for slot in egress_slots(graph, way)}
+                assert moved == expected, str(path)
+                observed[str(path)] = sorted(moved)
+                before = after
+    assert len(observed) == quad.summary["readiness"]["paths_total"]
+    _seen[quad.summary["dataplane"]] = observed
+
+
+def test_both_data_planes_forward_identically() -> None:
+    assert set(_seen) == {"ovs", "linux"}, "the test above did not run on both"
+    assert _seen["ovs"] == _seen["linux"]
+
+
+def test_nothing_was_lost(quad: Running) -> None:
+    status = quad.call("status")
+    assert status["unexplained_frames"] == 0
+    assert status["problems"] == []
+    assert status["paths_ok"] == status["paths_total"] == 608

@@ -1,0 +1,124 @@
+"""Driving `python -m testbed` as a user does, and looking at what it leaves behind."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.instance.client import Control
+from topologies.graph import Graph, build_graph
+from topologies.spec import ClosSpec
+
+CHECKOUT = Path(__file__).parents[2]
+PATIENCE_S = 120
+
+
+def testbed(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run([sys.executable, "-m", "testbed", *words], cwd=CHECKOUT, text=True,
+                          capture_output=True, timeout=PATIENCE_S, check=False, **options)
+
+
+testbed.__test__ = False  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """An instance that is up."""
+
+    name: str
+    summary: dict[str, Any]
+
+    def call(self, method: str, **params: Any) -> Any:
+        """Ask it over its control socket."""
+        with Control(self.name) as control:
+            return control.call(method, params)
+
+    def command(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on it."""
+        return testbed(verb, "--name", self.name, *words)
+
+    def graph(self) -> Graph:
+        """What it was built from."""
+        return build_graph(ClosSpec(**self.call("nodes")["spec"]))
+
+    def down(self) -> None:
+        """Take it down; it must work."""
+        done = testbed("down", "--name", self.name)
+        assert done.returncode == 0, done.stderr
+
+
+def up(name: str, topology: str, *options: str) -> Running:
+    """Bring an instance up, detached; fails the test with what it said otherwise."""
+    done = testbed("up", topology, "-d", "--json", "--name", name, *options)
+    assert done.returncode == 0, done.stderr
+    return Running(name, json.loads(done.stdout))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What an instance could leave behind on a machine, as sets of lines."""
+
+    processes: frozenset[str]
+    namespaces: frozenset[str]
+    interfaces: frozenset[str]
+    cgroups: frozenset[str]
+    mounts: frozenset[str]
+    programs: frozenset[str]
+    maps: frozenset[str]
+    run_files: frozenset[str]
+
+    def minus(self, earlier: Snapshot) -> dict[str, set[str]]:
+        """What is here and was not there, by kind; empty where nothing is new."""
+        new = {field: set(getattr(self, field) - getattr(earlier, field))
+               for field in Snapshot.__slots__}
+        return {kind: lines for kind, lines in new.items() if lines}
+
+
+def take_snapshot() -> Snapshot:
+    """Look at the whole machine. Zombies are not processes: PID 1 reaps them later."""
+    processes, namespaces = set(), set()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            spaces = {os.readlink(folder / "ns" / kind) for kind in ("net", "mnt")}
+        except OSError:
+            continue
+        if command and any(word in command for word in _OURS):
+            processes.add(f"{folder.name} {command}")
+        namespaces |= spaces
+    return Snapshot(
+        frozenset(processes), frozenset(namespaces),
+        frozenset(_lines(["ip", "-o", "link"])),
+        frozenset(str(path) for path in Path("/sys/fs/cgroup").rglob("mrc-testbed*")),
+        frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
+        frozenset(_bpf_ids("bpf_prog_get_next_id")), frozenset(_bpf_ids("bpf_map_get_next_id")),
+        frozenset(str(path) for path in Path("/run").glob("*")
+                  if path.name in ("mrc-testbed", "netns", "openvswitch")),
+    )
+
+
+# Words in the command lines of what an instance starts.
+_OURS = ("testbed.instance.process", "testbed.agent", "controllers.launcher", "ovs-vswitchd",
+         "ovsdb-server", "sshd -D", "/usr/sbin/sshd", "mininet:")
+
+
+def _lines(argv: list[str]) -> list[str]:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def _bpf_ids(function: str) -> list[str]:
+    """Ids of every eBPF program or map in the kernel."""
+    step = getattr(ctypes.CDLL("libbpf.so.1"), function)
+    found, current = [], ctypes.c_uint32(0)
+    while step(current, ctypes.byref(current)) == 0:
+        found.append(str(current.value))
+    return found
