@@ -29,7 +29,7 @@ lint: dev        ## ruff, and mypy (strict on the pure packages)
 	$(PYTHON) -m mypy
 
 bench: dev       ## how long `up` takes, how exact ports are: tables, no verdict
-	$(PYTHON) -m bench
+	$(PYTHON) tests/bench
 
 soak: dev        ## the long tests
 	$(PYTHON) -m pytest -m soak

@@ -30,7 +30,7 @@ Report = Callable[[Event], None]
 LISTEN_BACKLOG = 1024
 
 
-class EventPlanLoaded(EventBase):  # type: ignore[misc]
+class EventPlanLoaded(EventBase):
     """The parent wants the switches brought to another plan."""
 
     def __init__(self, plan: Plan) -> None:
@@ -38,11 +38,11 @@ class EventPlanLoaded(EventBase):  # type: ignore[misc]
         self.plan = plan
 
 
-class EventVerifyRequested(EventBase):  # type: ignore[misc]
+class EventVerifyRequested(EventBase):
     """The parent wants to know whether the switches still hold the plan."""
 
 
-class SwitchListener(OFPHandler):  # type: ignore[misc]
+class SwitchListener(OFPHandler):
     """Ryu's own handshake, listening where we say and telling when it does.
 
     The original takes its port from a global configuration, listens on every
@@ -65,7 +65,7 @@ class SwitchListener(OFPHandler):  # type: ignore[misc]
         return hub.spawn(server.serve_forever)
 
 
-class FabricProgrammer(RyuApp):  # type: ignore[misc]
+class FabricProgrammer(RyuApp):
     """Loads the forwarding plan into every switch that connects, and proves it.
 
     All handlers run in this application's one event thread, so `Fleet` needs no lock.

@@ -20,7 +20,10 @@ def reexecute() -> None:
 
 
 if __name__ == "__main__":
-    reexecute()
-    from testbed.cli.main import main
+    try:
+        reexecute()
+        from testbed.cli.main import main
 
-    sys.exit(main())
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)  # while importing: nothing was begun

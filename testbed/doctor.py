@@ -10,11 +10,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from testbed.errors import MachineError, TestbedError
 from testbed.fabric import datapath, trials
 from testbed.fabric.cgroup import hierarchy
+from testbed.instance import selftest
 from testbed.instance.layout import Layout, Liveness
 from testbed.instance.teardown import known_instances
 from topologies.spec import ClosSpec
@@ -135,8 +135,22 @@ def _leftovers() -> Iterator[Check]:
                         f"sudo python -m testbed down --name {name}")
 
 
-def compiled_program() -> Path:
-    """The port program's object file, compiled if need be: done while installing."""
-    from testbed.fabric.bpf import build_object
+def prove_datapath() -> list[Check]:
+    """The self-test of Open vSwitch's datapath: the kernel's where it is there.
 
-    return build_object()
+    Its verdict on the kernel datapath is kept and decides what `up` takes.
+    """
+    require_root("doctor --self-test")
+    is_kernel = datapath.is_module_there()
+    with datapath.forced(datapath.KERNEL if is_kernel else datapath.USERSPACE):
+        findings = selftest.prove()
+    if is_kernel:
+        datapath.record_proof(all(finding.is_proved for finding in findings))
+    which = "kernel" if is_kernel else "userspace"
+    return [
+        Check(f"{which} datapath: {finding.trial} at hop {finding.hop}",
+              OK if finding.is_proved else WARNING,
+              f"{finding.frames} of {selftest.FRAMES} frames",
+              "userspace is used" if is_kernel else "use --dataplane linux, and report this")
+        for finding in findings
+    ]

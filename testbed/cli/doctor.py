@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from testbed.cli.output import paint, print_json, table
-from testbed.doctor import MISSING, OK, Check, examine
+from testbed.doctor import MISSING, OK, Check, examine, prove_datapath
 from testbed.errors import MachineError
 
 
@@ -20,8 +20,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 3 where something is missing."""
     checks = examine()
     if arguments.self_test:
-        from testbed.instance.selftest import prove_datapath
-
         checks += prove_datapath()
     missing = [check for check in checks if check.state == MISSING]
     if arguments.json:

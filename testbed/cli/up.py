@@ -53,27 +53,31 @@ def run(arguments: argparse.Namespace) -> int:
     request = make_request(arguments)
     require_fit(request.spec)
     launch = Launch(request)
-    began = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
-    launch.start()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
     try:
-        if not arguments.json:
-            _announce(request)
-        summary = launch.follow_until_ready(_quiet if arguments.json else _show_stage)
-        summary["total_s"] = round(time.monotonic() - began, 2)
-        print_json(summary) if arguments.json else _show_ready(summary, arguments.detach)
-        if arguments.detach:
-            return 0
-        launch.wait_until_gone()
-        note(f"instance '{request.name}' has gone down")
+        _bring_up(launch, request, arguments)
+        if not arguments.detach:
+            launch.wait_until_gone()
+            note(f"instance '{request.name}' has gone down")
         return 0
     except BaseException:
         if arguments.debug:
             note(launch.log_text())
-        note("taking everything down ...")
-        tear_down(request.name)
+        if launch.is_claimed:
+            note("taking everything down ...")
+            tear_down(request.name)
         raise
+
+
+def _bring_up(launch: Launch, request: UpRequest, arguments: argparse.Namespace) -> None:
+    began = time.monotonic()
+    launch.start()
+    if not arguments.json:
+        _announce(request)
+    summary = launch.follow_until_ready(_quiet if arguments.json else _show_stage)
+    summary["total_s"] = round(time.monotonic() - began, 2)
+    print_json(summary) if arguments.json else _show_ready(summary, arguments.detach)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

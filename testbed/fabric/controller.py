@@ -75,7 +75,8 @@ class Controller:
 
     def verify(self, timeout_s: float = 30.0) -> Event:
         """Have it read every rule back: the `verified` report."""
-        assert self._process and self._process.stdin
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._is_waiting.set()
         try:
             self._process.stdin.write('{"cmd": "verify"}\n')
@@ -87,7 +88,8 @@ class Controller:
             self.stop_waiting()
 
     def _listen(self) -> None:
-        assert self._process and self._process.stdout
+        assert self._process is not None
+        assert self._process.stdout is not None
         for line in self._process.stdout:
             self._deliver(json.loads(line))
         self._deliver({"event": "ended", "code": self._process.wait()})

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KERNEL, USERSPACE = "system", "netdev"
+_FORCE = "TESTBED_DATAPATH"  # in the environment of the instance process
 _PROOF = Path(__file__).parents[2] / ".venv" / "datapath.json"
 
 
@@ -36,9 +39,19 @@ def is_proved() -> bool:
     return bool(proof["kernel"] == os.uname().release and proof["is_proved"])
 
 
-def choose_datapath(dataplane: str) -> str:
-    """`system` or `netdev`. TESTBED_DATAPATH=kernel|user overrides (for the self-test)."""
-    asked = os.environ.get("TESTBED_DATAPATH")
-    if asked:
-        return KERNEL if asked == "kernel" else USERSPACE
-    return KERNEL if dataplane == "ovs" and is_module_there() and is_proved() else USERSPACE
+@contextmanager
+def forced(datapath: str) -> Iterator[None]:
+    """Instances started in the body get this datapath, proved or not."""
+    os.environ[_FORCE] = datapath
+    try:
+        yield
+    finally:
+        del os.environ[_FORCE]
+
+
+def choose_datapath() -> str:
+    """KERNEL where it is there and proved, else USERSPACE."""
+    forced_to = os.environ.get(_FORCE)
+    if forced_to:
+        return forced_to
+    return KERNEL if is_module_there() and is_proved() else USERSPACE

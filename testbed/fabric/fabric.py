@@ -75,7 +75,7 @@ class Fabric:
         self.ports = PortMap(self._program)
         for slot in self.graph.slots:
             self.ports.write(slot, self.base_config(slot))
-        self.wiring.netlink.run(lambda: [self._attach(slot) for slot in self.graph.slots])
+        self.wiring.netlink.run(self._attach_all)
 
     def start_forwarding(self) -> None:
         """Bridges with their ports, or routes: everything but the controller's rules."""
@@ -151,6 +151,10 @@ class Fabric:
     def receive_drops(self) -> int:
         """Frames Open vSwitch's receive sockets lost: 0, or the run is invalid."""
         return sum(socket_drops(self._packet_sockets).values())
+
+    def _attach_all(self) -> None:
+        for slot in self.graph.slots:
+            self._attach(slot)
 
     def _attach(self, slot: int) -> None:
         port = self.graph.port(slot)

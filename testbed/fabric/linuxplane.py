@@ -59,13 +59,14 @@ class _Seg6LocalWithFlavors(rtmsg.encaps[_ENCAP_SEG6LOCAL]):
 
 rtmsg.encaps[_ENCAP_SEG6LOCAL] = _Seg6LocalWithFlavors
 
-_USID_SHIFT = {"attrs": [
+_SHIFT_BY_ONE_USID = [
+    ["SEG6_LOCAL_FLV_OPERATION", _NEXT_CSID],
+    ["SEG6_LOCAL_FLV_LCBLOCK_BITS", BLOCK.prefixlen],
+    ["SEG6_LOCAL_FLV_LCNODE_FN_BITS", USID_BITS],
+]
+_UN_ACTION = {"attrs": [
     ["SEG6_LOCAL_ACTION", {"value": "End"}],
-    ["SEG6_LOCAL_FLAVORS", {"attrs": [
-        ["SEG6_LOCAL_FLV_OPERATION", _NEXT_CSID],
-        ["SEG6_LOCAL_FLV_LCBLOCK_BITS", BLOCK.prefixlen],
-        ["SEG6_LOCAL_FLV_LCNODE_FN_BITS", USID_BITS],
-    ]}],
+    ["SEG6_LOCAL_FLAVORS", {"attrs": _SHIFT_BY_ONE_USID}],
 ]}
 
 
@@ -127,7 +128,7 @@ def add_usid_route(ipr: IPRoute, usid: int) -> None:
     anchor = ipr.link_lookup(ifname=ANCHOR)[0]
     try:
         ipr.route("add", family=AF_INET6, dst=_prefix(usid), oif=anchor,
-                  RTA_ENCAP_TYPE=_ENCAP_SEG6LOCAL, RTA_ENCAP=_USID_SHIFT)
+                  RTA_ENCAP_TYPE=_ENCAP_SEG6LOCAL, RTA_ENCAP=_UN_ACTION)
     except NetlinkError as error:
         raise MachineError(
             f"this kernel refuses seg6local with next-csid ({error.args[1]}); "
@@ -137,12 +138,12 @@ def add_usid_route(ipr: IPRoute, usid: int) -> None:
 
 def has_usid_route(ipr: IPRoute, usid: int) -> bool:
     """True where the kernel holds the route with its action, flavor and lengths."""
-    wanted = _USID_SHIFT["attrs"][1][1]["attrs"]
     for prefix, route in _routes(ipr):
         encap = route.get_attr("RTA_ENCAP")
         if prefix == _prefix(usid) and encap:
             flavors = encap.get_attr("SEG6_LOCAL_FLAVORS")
-            return bool(flavors) and all(flavors.get_attr(k) == v for k, v in wanted)
+            return bool(flavors) and all(flavors.get_attr(key) == value
+                                         for key, value in _SHIFT_BY_ONE_USID)
     return False
 
 

@@ -24,7 +24,7 @@ class _Attached:
         super().__init__(name, **{**params, "inNamespace": False})  # type: ignore[call-arg]
 
     def startShell(self, mnopts: str | None = None) -> None:
-        Node.startShell(self, f"-cda{self._joins}")  # type: ignore[arg-type]
+        Node.startShell(self, f"-cda{self._joins}")
 
 
 class ManagementIntf(Intf):

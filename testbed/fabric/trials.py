@@ -35,10 +35,10 @@ def _attach_port() -> str:
 
 
 def _add_usid_route() -> str:
+    from pyroute2 import IPRoute
+
     from testbed.fabric.linuxplane import ANCHOR, add_usid_route, has_usid_route
     from testbed.fabric.wiring import prepare_forwarding
-
-    from pyroute2 import IPRoute
 
     prepare_forwarding()
     with IPRoute() as ipr:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from pyroute2 import IPRoute
@@ -58,7 +59,11 @@ class Wiring:
 
     def make_links(self) -> None:
         """Create every data link of the graph, both ends up. Raises TestbedError."""
-        self.netlink.run(lambda: [self._make(link) for link in self._graph.links])
+        self.netlink.run(self._make_all)
+
+    def _make_all(self) -> None:
+        for link in self._graph.links:
+            self._make(link)
 
     def _make(self, link: Link) -> None:
         mtu = self._graph.spec.mtu_bytes
@@ -101,7 +106,8 @@ class Wiring:
         queue; a frame sent in between would be lost uncounted. Raises TestbedError
         where one does not follow.
         """
-        self.netlink.run(lambda: [self._set_state(end, is_up) for end in ends])
+        for end in ends:
+            self.netlink.run(partial(self._set_state, end, is_up))
         for end in ends:
             self._wait_for_peer(end, is_up)
 
@@ -144,7 +150,9 @@ class Wiring:
 
 
 def _attributes(end: End, mtu_bytes: int, pid: int | None) -> list[list[Any]]:
-    found = [["IFLA_IFNAME", end.interface], ["IFLA_ADDRESS", end.mac], ["IFLA_MTU", mtu_bytes]]
+    found: list[list[Any]] = [
+        ["IFLA_IFNAME", end.interface], ["IFLA_ADDRESS", end.mac], ["IFLA_MTU", mtu_bytes],
+    ]
     return found if pid is None else [*found, ["IFLA_NET_NS_PID", pid]]
 
 

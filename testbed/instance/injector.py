@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class _Record:
 
     action: Action
     before: dict[int, PortCounters]
-    flushed: Tally = Tally()
+    flushed: Tally = field(default_factory=Tally)
     timer: threading.Timer | None = None
 
 

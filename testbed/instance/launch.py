@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +29,14 @@ class Launch:
         self._layout = Layout(request.name)
         self._request = request
         self._progress = -1
+        self.is_claimed = False
 
     def start(self) -> None:
-        """Raises `InstanceError` where the name is taken, TestbedError on a full disk."""
-        lock = self._layout.claim()
+        """Raises `InstanceError` where the name is taken, TestbedError on a full disk.
+
+        ``is_claimed`` tells whether there is something of ours to take down.
+        """
+        lock = self._claim()
         reader, writer = os.pipe()
         try:
             self._layout.request.write_text(json.dumps(self._request.to_dict(), indent=2))
@@ -48,6 +53,17 @@ class Launch:
             os.close(writer)
             os.close(lock)
         self._progress = reader
+
+    def _claim(self) -> int:
+        """Claim the name and note it, without an interrupt in between."""
+        interrupts = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+        signal.pthread_sigmask(signal.SIG_BLOCK, interrupts)
+        try:
+            lock = self._layout.claim()
+            self.is_claimed = True
+            return lock
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Reports of the instance process until it ends or is ready and closed."""

@@ -193,9 +193,12 @@ class Service:
         return "up" if all(fault == HEALTHY for fault in faults) else "impaired"
 
     def _agents(self) -> list[dict[str, Any]]:
-        hosts = self._testbed.hosts
-        return [{"host": name, "alive": agent.is_alive, "silent_s": round(agent.silent_s, 1),
-                 "pid": hosts.agent_pid(name)} for name, agent in hosts.fleet.agents.items()]
+        hosts, found = self._testbed.hosts, []
+        for host in self._graph.hosts:
+            agent = hosts.fleet.agents[host.name]
+            found.append({"host": host.name, "alive": agent.is_alive,
+                          "silent_s": round(agent.silent_s, 1), "pid": hosts.agent_pid(host.name)})
+        return found
 
 
 def _typed(parse: Callable[[str], _Result], text: str) -> _Result:

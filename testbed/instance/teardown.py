@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
-from testbed.errors import MachineError
+from testbed.errors import InstanceError, MachineError
 from testbed.fabric.cgroup import FAMILY, Cgroup, hierarchy
 from testbed.instance.layout import Layout, Liveness, all_names
+
+_PATIENCE_S = 5.0
 
 
 def tear_down(name: str) -> bool:
@@ -18,7 +21,15 @@ def tear_down(name: str) -> bool:
     layout, cgroup = Layout(name), Cgroup(name)
     if layout.liveness() is Liveness.ABSENT and not cgroup.exists():
         return False
+    deadline_s = time.monotonic() + _PATIENCE_S
     cgroup.kill()
+    # A process that was started a moment ago holds the lock and joins the cgroup soon.
+    while layout.liveness() is Liveness.ALIVE:
+        if time.monotonic() > deadline_s:
+            raise InstanceError(f"the lock {layout.lock} is held by a process outside the "
+                                "instance; end that process, then `down` again")
+        time.sleep(0.005)
+        cgroup.kill()
     cgroup.remove()
     layout.remove()
     return True

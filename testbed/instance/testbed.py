@@ -39,7 +39,7 @@ class Testbed:
             raise TestbedError(f"the forwarding plan is wrong: {wrong[0]}; report this")
         layout.plan.write_text(json.dumps(plan.to_dict()))
         self.fabric = Fabric(self.graph, plan, layout.folder("fabric"), request.tdf,
-                             choose_datapath(request.spec.dataplane))
+                             choose_datapath())
         self.controller = Controller(layout.plan, layout.root / "controller.log",
                                      self._on_controller)
         self.controller_name = "none: the Linux plane holds static routes"

@@ -24,7 +24,7 @@ def _needs_root(*_args: object, **_kwargs: object) -> None:
     pytest.fail("this test builds namespaces and needs root: sudo make test")
 
 
-@pytest.fixture()
+@pytest.fixture
 def name() -> str:
     """An instance name nobody else uses."""
     return f"test-{os.getpid()}-{next(_numbers)}"
@@ -51,7 +51,7 @@ def tiny(request: pytest.FixtureRequest, bring_up: Callable[..., Running]) -> Ru
     return bring_up("tiny", "--dataplane", request.param)
 
 
-@pytest.fixture()
+@pytest.fixture
 def healthy(tiny: Running) -> Iterator[Running]:
     """`tiny` without faults before and after, and with balanced books after."""
     yield tiny

@@ -68,7 +68,7 @@ def test_up_twice_is_refused_and_the_first_lives_on(name: str) -> None:
     first.down()
 
 
-@pytest.fixture()
+@pytest.fixture
 def held(name: str) -> Iterator[str]:
     """A name whose lock somebody else holds."""
     layout = Layout(name)

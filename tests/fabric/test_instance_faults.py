@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from testbed_process import Running
+from testbed_process import Running, eventually
 
 from testbed.faults.actions import make_action
 from testbed.faults.desired import desired_state
@@ -114,8 +114,7 @@ def test_a_fault_with_a_time_heals_by_itself(healthy: Running) -> None:
     fault = healthy.command("fail", "link:p0-t0-0:p0-t1-1", "--for", "300ms", "--json")
     assert fault.returncode == 0, fault.stderr
     assert json.loads(fault.stdout)["target"] == "link:p0-t0-0:p0-t1-1"
-    while healthy.call("status")["faults"]:
-        pass  # a status takes a while; the fixture's time-out bounds the loop
+    eventually(lambda: healthy.call("status")["faults"] == [])
     assert failing(healthy) == set()
 
 

@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,14 @@ def testbed(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 testbed.__test__ = False  # type: ignore[attr-defined]
+
+
+def eventually(is_so: Callable[[], bool], within_s: float = 30) -> None:
+    """Wait for a condition; fails the test where it does not come true in time."""
+    deadline_s = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline_s, f"{is_so.__name__} not so within {within_s} s"
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,8 @@ def take_snapshot() -> Snapshot:
     return Snapshot(
         frozenset(processes), frozenset(namespaces),
         frozenset(_lines(["ip", "-o", "link"])),
-        frozenset(str(path) for path in Path("/sys/fs/cgroup").rglob("mrc-testbed*")),
+        frozenset(str(path) for path in Path("/sys/fs/cgroup").rglob("*")
+                  if "mrc-testbed" in path.parts and path.is_dir()),
         frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
         frozenset(_bpf_ids("bpf_prog_get_next_id")), frozenset(_bpf_ids("bpf_map_get_next_id")),
         frozenset(str(path) for path in Path("/run").glob("*")

@@ -1,6 +1,6 @@
 """How exactly a switch port holds the rate it is configured for.
 
-    sudo .venv/bin/python bench/port_rate.py
+    sudo .venv/bin/python tests/bench/port_rate.py
 
 Data and control are offered together to one port in namespaces of its own; the rate
 is taken between kernel receive times behind it. A laboratory run is trusted up to a
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # The bench is the tests' own rig, which lives beside them and in no package.
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fabric")]
 
 from port_rig import measure_rate_bps  # noqa: E402

@@ -1,0 +1,1 @@
+"""Tables out of raw rows, with pandas: the only importer of it."""

@@ -1,0 +1,80 @@
+"""`make bench`: what it costs to bring a topology up, and how exact the ports are.
+
+Tables only, no verdict: timings on a shared machine are for reading. Run as
+``python tests/bench [--repeat N] [--only up|ports]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fabric")]
+
+# Seconds to ready that the project promises on its build machine, packages installed.
+LIMITS_S = {"tiny": 4.0, "quad": 8.0, "octo": 15.0, "wide": 60.0}
+CASES = [("tiny", "ovs"), ("tiny", "linux"), ("quad", "ovs"), ("quad", "linux"),
+         ("octo", "ovs"), ("octo", "linux"), ("rack4", "ovs"), ("wide", "linux"),
+         ("wide", "ovs")]
+
+
+def testbed(*words: str) -> str:
+    """Run one command; its stdout."""
+    done = subprocess.run([sys.executable, "-m", "testbed", *words], cwd=ROOT, text=True,
+                          capture_output=True, check=False)
+    if done.returncode:
+        sys.exit(f"testbed {' '.join(words)} failed: {done.stderr}")
+    return done.stdout
+
+
+def measure_up(topology: str, dataplane: str) -> dict[str, Any]:
+    """Bring it up and down once."""
+    name = f"bench-{topology}"
+    run = json.loads(testbed("up", topology, "-d", "--json", "--name", name,
+                             "--dataplane", dataplane))
+    run["resident_mb"] = json.loads(testbed("status", "--json", "--name", name))["resident_mb"]
+    began = time.monotonic()
+    testbed("down", "--name", name)
+    return run | {"down_s": time.monotonic() - began}
+
+
+def bench_up(repeat: int) -> None:
+    """Stage times of every case."""
+    from testbed.analysis.stages import ready_summary, stage_frame, stage_medians
+
+    runs = [measure_up(topology, dataplane)
+            for _ in range(repeat) for topology, dataplane in CASES]
+    print(f"\nUp to ready, wall-clock seconds, {repeat} runs each\n")
+    print(ready_summary(runs, LIMITS_S).round(2).to_string(na_rep="-"))
+    print("\nMedian seconds by stage (agents start beside ports and switches)\n")
+    print(stage_medians(stage_frame(runs)).round(2).T.to_string(na_rep="-"))
+
+
+def bench_ports() -> None:
+    """Configured and measured drain rates."""
+    import port_rate
+
+    print("\nSwitch ports: drain rate held, data and control offered together\n")
+    port_rate.main()
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--only", choices=["up", "ports"])
+    arguments = parser.parse_args()
+    if arguments.only != "ports":
+        bench_up(arguments.repeat)
+    if arguments.only != "up":
+        bench_ports()
+
+
+if __name__ == "__main__":
+    main()
