@@ -48,6 +48,7 @@ def test_the_snapshot_sees_an_instance(name: str) -> None:
     assert {"processes", "namespaces", "cgroups", "programs", "maps", "run_files"} <= set(new)
     assert "interfaces" not in new, "an interface of the instance is in the machine's namespace"
     assert "mounts" not in new, "a mount of the instance is visible to the machine"
+    assert "settings" not in new, "a setting of the machine has changed"
 
 
 @pytest.mark.parametrize("dataplane", ["ovs", "linux"])

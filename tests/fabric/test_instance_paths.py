@@ -51,6 +51,31 @@ def test_both_data_planes_forward_identically() -> None:
     assert _seen["ovs"] == _seen["linux"]
 
 
+@pytest.mark.parametrize("size", ["4238B", "9014B"])
+def test_full_size_frames_fit_every_hop(quad: Running, size: str) -> None:
+    """A data frame, and the largest the link MTU of 9000 takes, outer header included."""
+    for dst in (1, 4):
+        for row in quad.call("probe", src=0, dst=dst, count=1, size=size):
+            assert row["received"] == 1, row
+
+
+def test_self_probes_come_back_to_their_sender(quad: Running) -> None:
+    """NIC-T0-NIC leaves by the port it came in on, which OpenFlow drops unless told."""
+    for host in range(8):
+        rows = quad.call("probe", src=host, dst=host, count=2)
+        assert len(rows) == 4 * (1 + 4)
+        assert all(row["received"] == 2 for row in rows)
+
+
+def test_round_trips_grow_with_the_hops_and_contain_the_propagation(quad: Running) -> None:
+    """Emulated us: 4 links of 1 us T0-local, 8 cross-T1, and less than that again of transit."""
+    local = [row["rtt_us"] for row in quad.call("probe", src=0, dst=1, count=9)]
+    cross = [row["rtt_us"] for row in quad.call("probe", src=0, dst=4, count=9)]
+    assert min(local) > 4
+    assert min(cross) > 8
+    assert min(cross) > min(local)
+
+
 def test_nothing_was_lost(quad: Running) -> None:
     status = quad.call("status")
     assert status["unexplained_frames"] == 0

@@ -83,6 +83,7 @@ class Snapshot:
     programs: frozenset[str]
     maps: frozenset[str]
     run_files: frozenset[str]
+    settings: frozenset[str]
 
     def minus(self, earlier: Snapshot) -> dict[str, set[str]]:
         """What is here and was not there, by kind; empty where nothing is new."""
@@ -114,12 +115,23 @@ def take_snapshot() -> Snapshot:
         frozenset(_bpf_ids("bpf_prog_get_next_id")), frozenset(_bpf_ids("bpf_map_get_next_id")),
         frozenset(str(path) for path in Path("/run").glob("*")
                   if path.name in ("mrc-testbed", "netns", "openvswitch")),
+        frozenset(f"{key} = {Path('/proc/sys', key).read_text().split()}" for key in _SETTINGS),
     )
 
 
 # Words in the command lines of what an instance starts.
 _OURS = ("testbed.instance.process", "testbed.agent", "controllers.launcher", "ovs-vswitchd",
          "ovsdb-server", "sshd -D", "/usr/sbin/sshd", "mininet:")
+
+
+# The machine's own settings that Mininet, left alone, would rewrite, and its forwarding.
+_SETTINGS = (
+    "fs/file-max", "kernel/pty/max", "net/core/netdev_max_backlog", "net/core/rmem_default",
+    "net/core/rmem_max", "net/core/wmem_default", "net/core/wmem_max",
+    "net/ipv4/neigh/default/gc_thresh1", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem",
+    "net/ipv4/ip_forward", "net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/all/forwarding",
+    "net/ipv6/conf/all/seg6_enabled", "net/ipv6/conf/default/disable_ipv6",
+)
 
 
 def _lines(argv: list[str]) -> list[str]:
