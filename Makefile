@@ -16,7 +16,7 @@ dev:             ## the same, with what tests and lint need
 	@python3 -m testbed.install --dev
 
 up: install      ## bring up a topology: make up TOPOLOGY=tiny
-	@$(PYTHON) -m testbed up $(TOPOLOGY)
+	@$(PYTHON) -m testbed up $(TOPOLOGY) || test $$? -eq 130
 
 down:            ## take every instance down
 	@$(PYTHON) -m testbed down --all

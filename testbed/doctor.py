@@ -119,10 +119,11 @@ def _openvswitch_module() -> Check:
     name = "openvswitch kernel module"
     if not datapath.is_module_there():
         return Check(name, OK, "not here; Open vSwitch runs in userspace (slower, complete)")
-    if datapath.is_proved():
+    if datapath.verdict():
         return Check(name, OK, "there, and its self-test passed: it is used")
-    return Check(name, WARNING, "there, not proved yet; userspace is used",
-                 "prove it: sudo python -m testbed doctor --self-test")
+    state = "not tried yet" if datapath.verdict() is None else "its self-test failed"
+    return Check(name, WARNING, f"there, {state}; userspace is used",
+                 "try it: sudo python -m testbed doctor --self-test")
 
 
 def _leftovers() -> Iterator[Check]:
@@ -133,6 +134,11 @@ def _leftovers() -> Iterator[Check]:
         else:
             yield Check(f"instance {name}", WARNING, "dead, its remains are still here",
                         f"sudo python -m testbed down --name {name}")
+
+
+def needs_proof() -> bool:
+    """True where this kernel's openvswitch module is there and was never tried."""
+    return datapath.is_module_there() and datapath.verdict() is None
 
 
 def prove_datapath() -> list[Check]:

@@ -29,7 +29,8 @@ SYSTEM_PACKAGES = {
     "openvswitch-switch": "the OpenFlow switch; a private copy runs per instance",
     "openssh-server": "sshd on every emulated host",
     "openssh-client": "ssh-keygen makes the per-run keys",
-    "iproute2": "ip, tc and ss",
+    "iproute2": "ip, for people who look inside",
+    "iputils-ping": "ping and pingall at the Mininet prompt",
     "python-is-python3": "gives `sudo python -m testbed` its name",
     "python3-venv": "makes the virtual environment",
     "clang": "compiles the switch port program to eBPF",
@@ -160,12 +161,28 @@ def _install_environment(dev: bool) -> None:
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([str(DISTRIBUTION_PYTHON), "-m", "venv", str(VENV)], check=True)
     _link_mininet()
-    pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
+    target = f"{ROOT}[dev]" if dev else str(ROOT)
+    _pip_install(["-e", target])
+    (VENV / "installed").write_text(_environment_fingerprint(dev))
+
+
+def _pip_install(what: list[str]) -> None:
+    """Install with pip, naming each package as it comes; all it said where it fails."""
+    command = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check",
+               "--no-input", "install", "--progress-bar", "off", *what]
     # PIP_CONSTRAINT also reaches the isolated build of Ryu, which needs old setuptools.
     pinned = dict(os.environ, PIP_CONSTRAINT=str(ROOT / "constraints.txt"))
-    target = f"{ROOT}[dev]" if dev else str(ROOT)
-    subprocess.run([*pip, "install", "-e", target], env=pinned, check=True)
-    (VENV / "installed").write_text(_environment_fingerprint(dev))
+    said: list[str] = []
+    with subprocess.Popen(command, env=pinned, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as pip:
+        assert pip.stdout
+        for line in pip.stdout:
+            said.append(line)
+            if line.startswith("Collecting "):
+                print(f"      {line.split()[1]}", flush=True)
+    if pip.returncode:
+        print("".join(said), file=sys.stderr)
+        raise subprocess.CalledProcessError(pip.returncode, command)
 
 
 if __name__ == "__main__":

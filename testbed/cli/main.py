@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _module(arguments.verb).run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+        print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # `testbed status | head` has read enough.

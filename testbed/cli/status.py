@@ -24,8 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(status: dict[str, Any], is_verbose: bool) -> None:
-    health = paint("healthy", "green") if not status["problems"] else paint("impaired", "red")
-    print(f"{status['name']}: {status['topology']}, up {status['uptime_s']:.0f} s, {health}")
+    print(f"{status['name']}: {status['topology']}, up {status['uptime_s']:.0f} s, "
+          f"{_health(status)}")
     alive = sum(agent["alive"] for agent in status["agents"])
     links = status["links"]
     up = sum(link["state"] == "up" for link in links)
@@ -48,3 +48,12 @@ def _show(status: dict[str, Any], is_verbose: bool) -> None:
         print(paint(f"problem  {problem}", "yellow"))
     if is_verbose:
         print(table(("LINK", "STATE"), [(link["name"], link["state"]) for link in links]))
+
+
+def _health(status: dict[str, Any]) -> str:
+    if status["problems"]:
+        return paint("impaired", "red")
+    count = len(status["faults"])
+    if count:
+        return paint(f"{count} fault{'s' if count > 1 else ''} in force", "yellow")
+    return paint("healthy", "green")

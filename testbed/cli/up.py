@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from testbed.cli.output import note, paint, print_json
-from testbed.doctor import require_fit
+from testbed.doctor import needs_proof, prove_datapath, require_fit
 from testbed.errors import UsageError
 from testbed.instance.launch import Launch
 from testbed.instance.teardown import tear_down
@@ -52,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Bring it up; in the foreground, stay until Ctrl-C and take it down again."""
     request = make_request(arguments)
     require_fit(request.spec)
+    if request.spec.dataplane == "ovs" and needs_proof():
+        note("first time with this kernel's openvswitch module: proving it at a second hop ...")
+        prove_datapath()
     launch = Launch(request)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -66,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
             note(launch.log_text())
         if launch.is_claimed:
             note("taking everything down ...")
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not leave a half
             tear_down(request.name)
+            note(f"instance '{request.name}' is down; nothing of it is left")
         raise
 
 

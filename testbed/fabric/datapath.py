@@ -30,13 +30,13 @@ def record_proof(is_proved: bool) -> None:
     _PROOF.write_text(json.dumps({"kernel": os.uname().release, "is_proved": is_proved}))
 
 
-def is_proved() -> bool:
-    """True where the self-test passed on the kernel that runs now."""
+def verdict() -> bool | None:
+    """What the self-test said of the kernel that runs now; None where it never ran."""
     try:
         proof = json.loads(_PROOF.read_text())
     except (OSError, ValueError):
-        return False
-    return bool(proof["kernel"] == os.uname().release and proof["is_proved"])
+        return None
+    return bool(proof["is_proved"]) if proof["kernel"] == os.uname().release else None
 
 
 @contextmanager
@@ -54,4 +54,4 @@ def choose_datapath() -> str:
     forced_to = os.environ.get(_FORCE)
     if forced_to:
         return forced_to
-    return KERNEL if is_module_there() and is_proved() else USERSPACE
+    return KERNEL if is_module_there() and verdict() else USERSPACE

@@ -83,8 +83,8 @@ class Launch:
             if "error" in event:
                 raise _error_with_code(event["exit_code"])(event["error"])
             on_stage(event)
-        raise InstanceError(f"instance '{self._layout.name}' ended while it was coming up "
-                            "(killed, or taken down from elsewhere)")
+        last = (self.log_text().splitlines() or ["taken down from elsewhere, or killed"])[-1]
+        raise InstanceError(f"instance '{self._layout.name}' ended while it was coming up: {last}")
 
     def log_text(self) -> str:
         """What the instance process wrote to its log so far."""

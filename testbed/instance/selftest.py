@@ -83,7 +83,7 @@ def _try_fault(control: Control, hop: int) -> Finding:
 def _send(control: Control, account: str) -> dict[int, int]:
     """Send full-size trimmable frames from h0 to h1; what each hop counted of them."""
     before = control.call("ports", {"account": account})
-    control.call("probe", {"src": 0, "dst": 1, "count": FRAMES, "timeout": "2s",
+    control.call("probe", {"src": 0, "dst": 1, "count": FRAMES, "timeout": "1s",
                            "size": "1500B", "dscp": int(Dscp.TRIMMABLE), "ecn": int(Ecn.ECT0)})
     after = control.call("ports", {"account": account})
     interfaces = {1: "p0-t0-0-e2", 2: "p0-t1-0-e2"}

@@ -126,6 +126,16 @@ def test_without_root_it_says_sudo(name: str) -> None:
     assert "sudo" in done.stderr
 
 
+def test_without_root_a_running_instance_is_not_reached(bring_up: Callable[..., Running]) -> None:
+    instance = bring_up("tiny")
+    for words in (["status"], ["probe", "h0", "h1"], ["down"]):
+        done = testbed(*words[:1], "--name", instance.name, *words[1:], user=65534, group=65534,
+                       env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+        assert done.returncode == 3, done.stderr
+        assert "sudo" in done.stderr
+    assert instance.call("status")["paths_ok"] == 40
+
+
 def test_json_puts_one_document_on_stdout_and_nothing_else(
     bring_up: Callable[..., Running],
 ) -> None:
