@@ -34,8 +34,9 @@ bench: dev       ## how long `up` takes, how exact ports are: tables, no verdict
 soak: dev        ## the long tests
 	$(PYTHON) -m pytest -m soak
 
-fuzz: dev        ## hostile bytes against every decoder
-	$(PYTHON) -m pytest -m "not root" tests/unit -k "fuzz or hostile"
+fuzz: dev        ## hostile bytes and text against every decoder, 100,000 examples each
+	HYPOTHESIS_PROFILE=fuzz $(PYTHON) -m pytest tests/unit --timeout 1800 \
+		-k "rubbish or mutation or any_text"
 
 clean:           ## the environment and caches; instances are `make down`
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache

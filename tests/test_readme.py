@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from readme import README, ROOT, generate
 
 from testbed.cli.main import make_parser
 from testbed.intent.topology import load_topology
 from topologies.draw import draw
-
-sys.path.insert(0, str(Path(__file__).parent))
-from readme import README, ROOT, generate
 
 TEXT = README.read_text()
 PREFIX = "sudo python -m testbed "

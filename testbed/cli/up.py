@@ -12,12 +12,13 @@ from testbed.doctor import needs_proof, prove_datapath, require_fit
 from testbed.errors import UsageError
 from testbed.instance.launch import Launch
 from testbed.instance.teardown import tear_down
-from testbed.intent.dilation import assumed_tdf
+from testbed.intent.dilation import PROVEN_DRAIN_BPS, assumed_tdf, require_drainable
 from testbed.intent.names import parse_instance_name
 from testbed.intent.request import UpRequest
 from testbed.intent.tdf import parse_tdf
 from testbed.intent.topology import DEFAULT_TOPOLOGY, load_topology
 from topologies.graph import build_refusal
+from topologies.numbers import drain_rate_bps
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +46,7 @@ def make_request(arguments: argparse.Namespace) -> UpRequest:
         raise UsageError(refusal)
     tdf = parse_tdf(arguments.tdf)
     chosen = assumed_tdf(spec) if tdf == "auto" else tdf
+    require_drainable(spec, chosen)
     return UpRequest(parse_instance_name(arguments.name), spec, chosen, tdf == "auto")
 
 
@@ -93,6 +95,9 @@ def _announce(request: UpRequest) -> None:
     spec = request.spec
     note(f"{spec.name}: {spec.host_count} hosts, {spec.planes} planes, "
          f"{spec.switch_count} switches, {spec.link_count} links")
+    if drain_rate_bps(spec.port_rate_bps, request.tdf) > PROVEN_DRAIN_BPS:
+        note(f"at TDF {request.tdf} ports drain faster than the {PROVEN_DRAIN_BPS // 10**6} Mb/s "
+             "they are proven to hold within 1 %")
 
 
 def _quiet(_event: dict[str, Any]) -> None:

@@ -140,7 +140,7 @@ class Fabric:
 
     def note_baseline(self) -> None:
         """Remember what was transmitted before the ports had their programs."""
-        self._baseline = self.balance()
+        self._baseline, self._inside_before = self.balance(), self._inside()
 
     def flushed(self) -> dict[int, Tally]:
         """Frames flushed by links that went down, since `note_baseline`, where any."""
@@ -148,9 +148,31 @@ class Fabric:
         return {slot: now[slot] - self._baseline[slot] for slot in now
                 if now[slot] != self._baseline[slot]}
 
-    def receive_drops(self) -> int:
-        """Frames Open vSwitch's receive sockets lost: 0, or the run is invalid."""
-        return sum(socket_drops(self._packet_sockets).values())
+    def receive_drops(self) -> dict[str, int]:
+        """Frames lost in Open vSwitch's receive sockets, by switch; 0 or results are invalid."""
+        found = {switch.name: 0 for switch in self.graph.switches}
+        slots = self.graph.slots
+        sockets = {slot: fd for slot, fd in self._packet_sockets.items() if slot in slots}
+        for slot, frames in socket_drops(sockets).items():
+            found[self.graph.port(slot).node] += frames
+        return found
+
+    def lost_inside(self) -> dict[str, int]:
+        """Frames that entered a switch and were offered to none of its ports, by switch.
+
+        Since `note_baseline`, receive sockets apart. Read while no frame is on its way.
+        """
+        now, drops = self._inside(), self.receive_drops()
+        return {name: now[name] - self._inside_before[name] - drops[name] for name in now}
+
+    def _inside(self) -> dict[str, int]:
+        traffic, counters = self.traffic(), self.counters()
+        return {
+            switch.name: sum(
+                traffic[port.peer.slot].sent.frames - counters[port.slot].offered.frames
+                for port in switch.ports)
+            for switch in self.graph.switches
+        }
 
     def _attach_all(self) -> None:
         for slot in self.graph.slots:

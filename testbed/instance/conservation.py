@@ -10,12 +10,14 @@ from testbed.instance.injector import Injector
 def unexplained_frames(fabric: Fabric, injector: Injector) -> dict[str, int]:
     """Frames nobody accounts for, by place and cause; empty, or the fabric lied.
 
-    Four places can lose a frame unseen: a port program whose books do not balance, a
+    Five places can lose a frame unseen: a port program whose books do not balance, a
     qdisc or link that refuses, a link that flushed more than an injected fault booked,
-    and Open vSwitch's receive sockets. To be read while no frame is on its way.
+    Open vSwitch's receive sockets, and the switch itself between one port and the next.
+    To be read while no frame is on its way.
     """
     traffic, flushed = fabric.traffic(), fabric.flushed()
-    found = {"Open vSwitch's receive sockets": fabric.receive_drops()}
+    found = {f"{name}: receive sockets": frames for name, frames in fabric.receive_drops().items()}
+    found |= {f"{name}: forwarding": frames for name, frames in fabric.lost_inside().items()}
     for slot, counters in fabric.counters().items():
         name = fabric.graph.port(slot).interface
         booked = injector.flushed.get(slot, Tally())

@@ -36,6 +36,13 @@ class Launch:
 
         ``is_claimed`` tells whether there is something of ours to take down.
         """
+        try:
+            self._start()
+        except OSError as error:
+            raise TestbedError(f"cannot write {self._layout.root} ({error.strerror}); "
+                               "free some space under /run") from error
+
+    def _start(self) -> None:
         lock = self._claim()
         reader, writer = os.pipe()
         try:
@@ -46,9 +53,6 @@ class Launch:
                      str(writer), str(lock)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=CHECKOUT,
                     pass_fds=(writer, lock), start_new_session=True)
-        except OSError as error:
-            raise TestbedError(f"cannot write {self._layout.root} ({error.strerror}); "
-                               "free some space under /run") from error
         finally:
             os.close(writer)
             os.close(lock)

@@ -6,12 +6,14 @@ what it says on the progress pipe is the client's view of the build.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 
 from testbed.errors import TestbedError
 from testbed.fabric.cgroup import Cgroup
@@ -30,9 +32,10 @@ def main() -> int:
     try:
         _build(name, progress)
     except Exception as error:
-        traceback.print_exc(file=sys.stderr)
         progress.send(error=_sentence(error), exit_code=getattr(error, "exit_code", 5))
-        return 5
+        with suppress(OSError):  # the log may be what is full
+            traceback.print_exc(file=sys.stderr)
+        return TestbedError.exit_code
     threading.Event().wait()
     return 0
 
@@ -67,6 +70,8 @@ def _isolate(name: str) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, TestbedError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left for {error.filename}; free some under /run"
     return f"internal error while building ({error!r}); run again with --debug"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from topologies.numbers import data_frame_bytes
+from testbed.errors import UsageError
+from testbed.units import format_rate_bps
+from topologies.numbers import data_frame_bytes, drain_rate_bps
 from topologies.spec import ClosSpec
 
 # Packets per second one busy path carries on the machine the project was measured
@@ -11,6 +13,19 @@ from topologies.spec import ClosSpec
 _OVS_HOP_PPS = ((24, 59_000), (96, 48_000), (192, 27_000), (512, 13_000))
 _OVS_SWITCH_HOPS = 3
 _LINUX_PATH_PPS = 150_000
+
+# What a port holds within 1 % (`make bench`), and what its qdisc can be set to at all.
+PROVEN_DRAIN_BPS = 404_000_000
+_MAX_DRAIN_BPS = 10_000_000_000
+
+
+def require_drainable(spec: ClosSpec, tdf: int) -> None:
+    """Raises UsageError where ports would have to drain faster than a qdisc can."""
+    if drain_rate_bps(spec.port_rate_bps, tdf) > _MAX_DRAIN_BPS:
+        least = -(-spec.port_rate_bps // 9_900_000_000)
+        raise UsageError(f"--tdf {tdf} is not allowed: ports of {spec.name} would drain at "
+                         f"{format_rate_bps(drain_rate_bps(spec.port_rate_bps, tdf))} of wall "
+                         f"clock, use {least} or more")
 
 
 def assumed_capacity_pps(spec: ClosSpec) -> int:

@@ -10,7 +10,16 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from testbed_process import CHECKOUT, Running, Snapshot, eventually, take_snapshot, testbed, up
+from testbed_process import (
+    CHECKOUT,
+    Running,
+    Snapshot,
+    eventually,
+    settled,
+    take_snapshot,
+    testbed,
+    up,
+)
 
 from testbed.instance.layout import Layout
 
@@ -26,17 +35,6 @@ def before() -> Iterator[Snapshot]:
     snapshot = take_snapshot()
     yield snapshot
     assert settled(snapshot) == {}
-
-
-def settled(snapshot: Snapshot) -> dict[str, set[str]]:
-    """What is new, once the kernel has freed namespaces and programs after their users."""
-    new = take_snapshot().minus(snapshot)
-    for _ in range(100):
-        if not new:
-            break
-        time.sleep(0.05)
-        new = take_snapshot().minus(snapshot)
-    return new
 
 
 def test_the_snapshot_sees_an_instance(name: str) -> None:

@@ -119,6 +119,17 @@ def take_snapshot() -> Snapshot:
     )
 
 
+def settled(snapshot: Snapshot) -> dict[str, set[str]]:
+    """What is new, once the kernel has freed namespaces and programs after their users."""
+    new = take_snapshot().minus(snapshot)
+    for _ in range(100):
+        if not new:
+            break
+        time.sleep(0.05)
+        new = take_snapshot().minus(snapshot)
+    return new
+
+
 # Words in the command lines of what an instance starts.
 _OURS = ("testbed.instance.process", "testbed.agent", "controllers.launcher", "ovs-vswitchd",
          "ovsdb-server", "sshd -D", "/usr/sbin/sshd", "mininet:")
