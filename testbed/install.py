@@ -78,12 +78,12 @@ def missing_system_packages(dev: bool) -> list[str]:
 def _install_system_packages(dev: bool) -> None:
     missing = missing_system_packages(dev)
     if not missing:
-        print("[1/2] system packages: all there")
+        print("[1/2] system packages: all there", flush=True)
         return
     if os.geteuid() != 0:
         raise PermissionError(f"installing {', '.join(missing)} needs root: sudo make install")
     print(f"[1/2] system packages: installing {', '.join(missing)} with apt-get; services "
-          "that were not on this machine before are not started")
+          "that were not on this machine before are not started", flush=True)
     apt = ["apt-get", "-y", "-q", "-o", "Dpkg::Use-Pty=0"]
     quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     subprocess.run([*apt, "update"], env=quiet, check=True, stdout=subprocess.DEVNULL)
@@ -156,7 +156,7 @@ def _install_environment(dev: bool) -> None:
         return
     if not DISTRIBUTION_PYTHON.exists():
         raise FileNotFoundError(f"{DISTRIBUTION_PYTHON} is missing: apt-get install python3")
-    print(f"[2/2] Python environment: installing pinned packages into {VENV.name}/")
+    print(f"[2/2] Python environment: installing pinned packages into {VENV.name}/", flush=True)
     dev = dev or (VENV / "bin" / "pytest").exists()
     shutil.rmtree(VENV, ignore_errors=True)
     subprocess.run([str(DISTRIBUTION_PYTHON), "-m", "venv", str(VENV)], check=True)

@@ -43,6 +43,8 @@ class Injector:
         self._lock = threading.RLock()
         self.state: DesiredState = desired_state(fabric.graph, ())
         self.flushed: dict[int, Tally] = {}
+        # Switches that had a NIC link without carrier: frames for it die inside them.
+        self.had_dead_ports: set[str] = set()
 
     def inject(self, action: Action, for_s: float | None = None) -> dict[str, Any]:
         """Put a fault in force; with ``for_s`` (wall seconds) it heals by itself.
@@ -108,6 +110,8 @@ class Injector:
         self._write_ports(step, [slot for slot in step.ports if slot not in returning])
         self._write_evs(step)
         if step.carrier_lost:
+            graph = self._fabric.graph
+            self.had_dead_ports |= {graph.port(slot).node for slot in step.carrier_lost}
             self._fabric.take_down(step.carrier_lost)
             self._book_flushed(step.carrier_lost, new)
         self._fabric.bring_back(step.carrier_back)

@@ -100,12 +100,12 @@ def take_snapshot() -> Snapshot:
             continue
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
-            spaces = {os.readlink(folder / "ns" / kind) for kind in ("net", "mnt")}
+            space = os.readlink(folder / "ns" / "net")
         except OSError:
             continue
         if command and any(word in command for word in _OURS):
             processes.add(f"{folder.name} {command}")
-        namespaces |= spaces
+        namespaces.add(space)
     return Snapshot(
         frozenset(processes), frozenset(namespaces),
         frozenset(_lines(["ip", "-o", "link"])),
