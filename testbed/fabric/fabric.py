@@ -1,8 +1,9 @@
 """The emulated network of one instance, built in stages from a graph and a plan.
 
-The order matters: namespaces are prepared before interfaces exist, port programs
-are attached before Open vSwitch opens the ports, receive buffers are raised after
-it has, and the controller is named last, when it listens already.
+The order matters: namespaces are prepared before interfaces exist; ports get their
+qdiscs after Open vSwitch has opened them, since it deletes a qdisc it finds then; so
+do its receive sockets their buffers; and the controller is named last, when it
+listens already.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Fabric:
         record_links(self.net, self.graph)
 
     def attach_ports(self) -> None:
-        """Load the port program once, configure and attach it to every port."""
+        """Load the port program once, configure and attach it to every port; read back."""
         pins = self._folder / "bpf"
         pins.mkdir(exist_ok=True)
         mount("bpf", pins, "bpf")
@@ -76,6 +77,15 @@ class Fabric:
         for slot in self.graph.slots:
             self.ports.write(slot, self.base_config(slot))
         self.wiring.netlink.run(self._attach_all)
+        if bare := self.unshaped_ports():
+            raise TestbedError(f"{bare[0]} has lost its queue, so it would hold no rate; "
+                               "report this with `testbed doctor --json`")
+
+    def unshaped_ports(self) -> list[str]:
+        """Interfaces of switch ports without their qdisc: none, or no rate is held there."""
+        traffic = self.traffic()
+        return [port.interface for switch in self.graph.switches for port in switch.ports
+                if not traffic[port.slot].is_shaped]
 
     def start_forwarding(self) -> None:
         """Bridges with their ports, or routes: everything but the controller's rules."""

@@ -258,12 +258,14 @@ class PortTraffic:
 
     ``sent`` reached the other end of the link; ``waiting`` are in the qdisc now;
     ``refused_frames`` were dropped by qdisc or link: for lack of room, which the testbed
-    must never cause, or because the link had just gone down.
+    must never cause, or because the link had just gone down. ``is_shaped``: the
+    interface has its HTB qdisc.
     """
 
     sent: Tally
     waiting: Tally
     refused_frames: int
+    is_shaped: bool
 
 
 def read_traffic(ipr: IPRoute) -> dict[int, PortTraffic]:
@@ -271,7 +273,7 @@ def read_traffic(ipr: IPRoute) -> dict[int, PortTraffic]:
     queues = {
         message["index"]: message.get_attr("TCA_STATS2").get_attr("TCA_STATS_QUEUE")
         for message in ipr.get_qdiscs()
-        if message["parent"] == _ROOT
+        if message["parent"] == _ROOT and message.get_attr("TCA_KIND") == "htb"
     }
     return {
         message["ifindex"]: _traffic(
@@ -284,9 +286,9 @@ def read_traffic(ipr: IPRoute) -> dict[int, PortTraffic]:
 def _traffic(link: dict[str, int], queue: dict[str, int] | None) -> PortTraffic:
     sent = Tally(link["tx_packets"], link["tx_bytes"])
     if queue is None:  # no qdisc, as on a NIC port
-        return PortTraffic(sent, Tally(), link["tx_dropped"])
+        return PortTraffic(sent, Tally(), link["tx_dropped"], is_shaped=False)
     waiting = Tally(queue["qlen"], queue["backlog"])
-    return PortTraffic(sent, waiting, link["tx_dropped"] + queue["drops"])
+    return PortTraffic(sent, waiting, link["tx_dropped"] + queue["drops"], is_shaped=True)
 
 
 def flushed(passed: Tally, traffic: PortTraffic) -> Tally:

@@ -85,7 +85,7 @@ class Service:
     def probe(self, src: int, dst: int, ev: str | None = None, count: int = 3,
               timeout: str = "1s", size: str | None = None, dscp: int | None = None,
               ecn: int | None = None) -> list[dict[str, Any]]:
-        """One row per path: sent, received, marked, median RTT in emulated microseconds.
+        """One row per path: sent, received, marked with CE, RTT in emulated microseconds.
 
         The same host twice probes out and back over its self paths.
         """
@@ -226,7 +226,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _row(answer: Answer) -> dict[str, Any]:
-    ordered = sorted(answer.rtt_ns)
-    median_us = ordered[len(ordered) // 2] / 1000 if ordered else None
+    """One path's result; RTTs are emulated microseconds: median, least, most."""
+    ordered = [rtt_ns / 1000 for rtt_ns in sorted(answer.rtt_ns)] or [None]
     return {**_describe(answer.path), "sent": answer.sent, "received": answer.received,
-            "marked": answer.marked, "rtt_us": median_us}
+            "marked": answer.marked, "rtt_us": ordered[len(ordered) // 2],
+            "rtt_min_us": ordered[0], "rtt_max_us": ordered[-1]}

@@ -57,10 +57,10 @@ class Testbed:
             self.fabric.start_switch_daemon()
             self.fabric.start_nodes()
         agents = _Beside(lambda: self.hosts.start(self.fabric.pids))
-        with stage("switch ports"):
-            self.fabric.attach_ports()
         with stage("bridges" if self.fabric.is_ovs else "seg6local routes"):
             self.fabric.start_forwarding()
+        with stage("switch ports"):
+            self.fabric.attach_ports()
         if self.fabric.is_ovs:
             with stage("SRv6 rules by the controller"):
                 self.controller_name = self.fabric.connect(self.controller)
@@ -104,6 +104,8 @@ class Testbed:
         told = [text for key, text in self._problems.items() if key not in alive]
         told += [f"{part} has ended; take the instance down and up again"
                  for part in self.fabric.dead_parts()]
+        told += [f"port {name} has lost its queue and holds no rate; take the instance down and up"
+                 for name in self.fabric.unshaped_ports()]
         told += [f"sshd of {name} has ended; its agent cannot be restarted"
                  for name in self.hosts.dead_sshds()]
         return told

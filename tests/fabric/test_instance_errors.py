@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from testbed_process import CHECKOUT, Running, settled, take_snapshot, testbed, up
 
+from testbed.cli.main import main, make_parser
 from testbed.instance.layout import Layout
 
 pytestmark = pytest.mark.root
@@ -123,20 +125,35 @@ def test_a_full_disk_is_said_and_cleaned_up(name: str, size: str) -> None:
     assert settled(snapshot) == {}
 
 
-def test_without_root_it_says_sudo(name: str) -> None:
-    done = testbed("up", "tiny", "-d", "--name", name, user=65534, group=65534,
-                   env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-    assert done.returncode == 3
-    assert "sudo" in done.stderr
+@contextmanager
+def nobody() -> Iterator[None]:
+    """This process without root's rights for a moment: modules must be loaded before."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
-def test_without_root_a_running_instance_is_not_reached(bring_up: Callable[..., Running]) -> None:
+@pytest.mark.parametrize("words", [["up", "tiny", "-d"], ["down"]])
+def test_without_root_it_says_sudo(
+    name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_parser()
+    with nobody():
+        assert main([*words, "--name", name]) == 3
+    assert "sudo" in capsys.readouterr().err
+
+
+def test_without_root_a_running_instance_is_not_reached(
+    bring_up: Callable[..., Running], capsys: pytest.CaptureFixture[str]
+) -> None:
     instance = bring_up("tiny")
+    make_parser()
     for words in (["status"], ["probe", "h0", "h1"], ["down"]):
-        done = testbed(*words[:1], "--name", instance.name, *words[1:], user=65534, group=65534,
-                       env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
-        assert done.returncode == 3, done.stderr
-        assert "sudo" in done.stderr
+        with nobody():
+            assert main([*words, "--name", instance.name]) == 3
+        assert "sudo" in capsys.readouterr().err
     assert instance.call("status")["paths_ok"] == 40
 
 
