@@ -227,7 +227,7 @@ def _describe(path: Path) -> dict[str, Any]:
 
 def _row(answer: Answer) -> dict[str, Any]:
     """One path's result; RTTs are emulated microseconds: median, least, most."""
-    ordered = [rtt_ns / 1000 for rtt_ns in sorted(answer.rtt_ns)] or [None]
+    ordered: list[float | None] = [rtt_ns / 1000 for rtt_ns in sorted(answer.rtt_ns)] or [None]
     return {**_describe(answer.path), "sent": answer.sent, "received": answer.received,
             "marked": answer.marked, "rtt_us": ordered[len(ordered) // 2],
             "rtt_min_us": ordered[0], "rtt_max_us": ordered[-1]}
