@@ -17,7 +17,6 @@ from testbed.fabric.cgroup import hierarchy
 from testbed.instance import selftest
 from testbed.instance.layout import Layout, Liveness
 from testbed.instance.teardown import known_instances
-from topologies.spec import ClosSpec
 
 OK, WARNING, MISSING = "ok", "warning", "missing"
 
@@ -53,9 +52,8 @@ def require_root(verb: str) -> None:
                            f"run it with sudo")
 
 
-def require_fit(spec: ClosSpec) -> None:
-    """The quick part, before every `up`: root, tools, cgroup. Raises MachineError."""
-    require_root("up")
+def require_fit() -> None:
+    """The quick part, before every `up`: tools, packages, cgroup. Raises MachineError."""
     lacking = [check for part in (_tools, _packages) for check in part()
                if check.state == MISSING]
     if lacking:

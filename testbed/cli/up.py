@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from testbed.cli.output import note, paint, print_json
-from testbed.doctor import needs_proof, prove_datapath, require_fit
+from testbed.doctor import needs_proof, prove_datapath, require_fit, require_root
 from testbed.errors import UsageError
 from testbed.instance.launch import Launch
 from testbed.instance.teardown import tear_down
@@ -52,8 +52,9 @@ def make_request(arguments: argparse.Namespace) -> UpRequest:
 
 def run(arguments: argparse.Namespace) -> int:
     """Bring it up; in the foreground, stay until Ctrl-C and take it down again."""
+    require_root("up")
     request = make_request(arguments)
-    require_fit(request.spec)
+    require_fit()
     if request.spec.dataplane == "ovs" and needs_proof():
         note("first time with this kernel's openvswitch module: proving it at a second hop ...")
         prove_datapath()

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from testbed.errors import TestbedError
 
+_SHOWN_CHARACTERS = 160
+
 
 class CommandFailed(TestbedError):
     """A command on the machine or on a node ended with a non-zero exit code."""
@@ -25,7 +27,7 @@ def run(
     with node, argv, exit code and the last line of stderr.
     """
     where = f" on {node}" if node else ""
-    line = " ".join(argv)
+    line = _shortened(" ".join(argv))
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env,
                               timeout=timeout_s, stdin=subprocess.DEVNULL)
@@ -39,3 +41,8 @@ def run(
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or ["no output"]
         raise CommandFailed(f"`{line}`{where} failed with exit code {done.returncode}: {reason[0]}")
     return done.stdout
+
+
+def _shortened(line: str) -> str:
+    """A command as an error names it: its beginning is enough to know it by."""
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]} ..."

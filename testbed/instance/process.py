@@ -6,9 +6,9 @@ what it says on the progress pipe is the client's view of the build.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import shutil
 import sys
 import threading
 import time
@@ -18,9 +18,12 @@ from contextlib import suppress
 from testbed.errors import TestbedError
 from testbed.fabric.cgroup import Cgroup
 from testbed.fabric.namespaces import loopback_up, quiet_ipv6, unshare_network_and_mounts
-from testbed.instance.layout import Layout
+from testbed.instance.layout import RUN_DIR, Layout
 from testbed.instance.progress import Progress
 from testbed.intent.request import UpRequest
+
+# Daemons on a full disk fail in ways of their own (Open vSwitch waits); this names the cause.
+_FULL_BYTES = 16_384
 
 
 def main() -> int:
@@ -68,10 +71,11 @@ def _isolate(name: str) -> None:
 
 
 def _sentence(error: Exception) -> str:
+    free_bytes = shutil.disk_usage(RUN_DIR).free if RUN_DIR.exists() else 0
+    if free_bytes < _FULL_BYTES:
+        return f"no space left under {RUN_DIR}, which stopped this: {error}; free some and try again"
     if isinstance(error, TestbedError):
         return str(error)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left for {error.filename}; free some under /run"
     return f"internal error while building ({error!r}); run again with --debug"
 
 
