@@ -73,7 +73,7 @@ def _isolate(name: str) -> None:
 def _sentence(error: Exception) -> str:
     free_bytes = shutil.disk_usage(RUN_DIR).free if RUN_DIR.exists() else 0
     if free_bytes < _FULL_BYTES:
-        return f"no space left under {RUN_DIR}, which stopped this: {error}; free some and try again"
+        return f"no space left under {RUN_DIR}, which led to this: {error}; free some, try again"
     if isinstance(error, TestbedError):
         return str(error)
     return f"internal error while building ({error!r}); run again with --debug"
