@@ -53,7 +53,7 @@ def _build(name: str, progress: Progress) -> None:
     layout = Layout(name)
     request = UpRequest.from_dict(json.loads(layout.request.read_text()))
     testbed = Testbed(request, layout, progress)
-    progress.note("plan", time.monotonic() - began)
+    progress.note("start", time.monotonic() - began)
     testbed.build()
     service = Service(testbed)
     service.start()

@@ -27,19 +27,13 @@ READINESS = ProbeOptions(count=1, timeout_ms=2000)
 
 
 class Testbed:
-    """Everything an instance is made of. The constructor plans; `build` builds."""
+    """Everything an instance is made of. The constructor only stores; `build` builds."""
 
     __test__ = False  # the name begins like a pytest class
 
     def __init__(self, request: UpRequest, layout: Layout, progress: Progress) -> None:
         self.request, self.layout, self.progress = request, layout, progress
         self.graph = build_graph(request.spec)
-        plan = build_plan(self.graph)
-        if wrong := check_plan(self.graph, plan):
-            raise TestbedError(f"the forwarding plan is wrong: {wrong[0]}; report this")
-        layout.plan.write_text(json.dumps(plan.to_dict()))
-        self.fabric = Fabric(self.graph, plan, layout.folder("fabric"), request.tdf,
-                             choose_datapath())
         self.controller = Controller(layout.plan, layout.root / "controller.log",
                                      self._on_controller)
         self.controller_name = "none: the Linux plane holds static routes"
@@ -51,6 +45,8 @@ class Testbed:
     def build(self) -> None:
         """Stage by stage, agents beside switches; done when the paths answer."""
         stage = self.progress.stage
+        with stage("plan"):
+            self.fabric = self._plan()
         if self.fabric.is_ovs:
             self.controller.start()  # takes a while to import; needed only at the end
         with stage("hosts, switches and links"):
@@ -71,6 +67,15 @@ class Testbed:
         with stage("readiness probes"):
             self.readiness = self._check_readiness()
         self.up_since_s = time.monotonic()
+
+    def _plan(self) -> Fabric:
+        """Prove the forwarding plan and write it for the controller, before anything is made."""
+        plan = build_plan(self.graph)
+        if wrong := check_plan(self.graph, plan):
+            raise TestbedError(f"the forwarding plan is wrong: {wrong[0]}; report this")
+        self.layout.plan.write_text(json.dumps(plan.to_dict()))
+        return Fabric(self.graph, plan, self.layout.folder("fabric"), self.request.tdf,
+                      choose_datapath())
 
     def _check_readiness(self) -> dict[str, int]:
         answers = self.probe(choose_paths(self.request.spec), READINESS)
