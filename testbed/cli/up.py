@@ -64,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         _bring_up(launch, request, arguments)
         if not arguments.detach:
-            launch.wait_until_gone()
-            note(f"instance '{request.name}' has gone down")
+            launch.wait_until_down()
+            note(f"instance '{request.name}' was taken down from elsewhere")
         return 0
     except BaseException:
         if arguments.debug:

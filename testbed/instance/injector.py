@@ -18,7 +18,7 @@ from testbed.faults.actions import Action, HostKill, HostPause, fault_id
 from testbed.faults.active import ActiveFaults, heal, inject
 from testbed.faults.desired import DesiredState, StateChange, change, desired_state
 from testbed.faults.reach import reach
-from testbed.faults.targets import EvTarget, Target
+from testbed.faults.targets import EvTarget, HostTarget, Target
 from testbed.instance.hosts import Hosts
 from topologies.names import host_name
 
@@ -66,10 +66,23 @@ class Injector:
             return self.describe(action)
 
     def heal(self, target: Target | None) -> list[dict[str, Any]]:
-        """Take back every fault on ``target`` (None: all), newest first; what each did."""
+        """Take back every fault on ``target`` (None: all), newest first; what each did.
+
+        A host whose agent died by itself is healed too: it gets a new one.
+        """
         with self._lock:
+            if isinstance(target, HostTarget) and self._has_died(target):
+                self._hosts.restart_agent(host_name(target.host))
+                return [{"target": str(target), "kind": "death",
+                         "evidence": "a new agent was started"}]
             staying, healed = heal(self._active, target)
             return self._retire(staying, healed)
+
+    def _has_died(self, target: HostTarget) -> bool:
+        """True where the host's agent is gone and no fault of ours took it."""
+        agent = self._hosts.fleet.agents.get(host_name(target.host))
+        is_ours = any(action.target == target for action in self._active)
+        return agent is not None and not agent.is_alive and not is_ours
 
     def active(self) -> list[dict[str, Any]]:
         """Every fault in force with its evidence so far."""

@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from testbed import errors
 from testbed.errors import InstanceError, TestbedError
-from testbed.instance.layout import Layout
+from testbed.instance.layout import Layout, Liveness
 from testbed.intent.request import UpRequest
 
 CHECKOUT = Path(__file__).parents[2]
+# Longer than Open vSwitch takes to end on the largest topology.
+_DOWN_PATIENCE_S = 8.0
 
 
 class Launch:
@@ -95,10 +98,17 @@ class Launch:
         path = self._layout.log
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def wait_until_gone(self) -> None:
-        """Block until the instance process has ended."""
+    def wait_until_down(self) -> None:
+        """Block until the instance is taken down. Raises InstanceError where it dies instead."""
         for _event in self._events:
             pass
+        # Its process is gone; a `down` removes the state directory a moment later.
+        deadline_s = time.monotonic() + _DOWN_PATIENCE_S
+        while self._layout.liveness() is not Liveness.ABSENT:
+            if time.monotonic() > deadline_s:
+                raise InstanceError(f"instance '{self._layout.name}' died (its process was "
+                                    "killed?); bring it up again")
+            time.sleep(0.05)
 
 
 def _error_with_code(code: int) -> type[TestbedError]:

@@ -127,7 +127,7 @@ class Testbed:
                 self._problems.pop(f"switch {name}", None)
 
     def _on_agent_death(self, host: str, reason: str) -> None:
-        self._problems[f"agent {host}"] = f"the agent of {host} died: {reason}"
+        self._problems[f"agent {host}"] = f"{reason}; `heal host:{host}` starts a new one"
 
 
 class _Beside:

@@ -21,6 +21,7 @@ from testbed_process import (
     up,
 )
 
+from testbed.instance.client import Control
 from testbed.instance.layout import Layout
 
 pytestmark = pytest.mark.root
@@ -108,6 +109,18 @@ def test_down_from_elsewhere_ends_an_up_in_any_stage(
         assert process.wait(timeout=30) == (0 if stage == "ready" else 4)
 
 
+def test_an_up_in_the_foreground_cleans_up_when_its_instance_dies(
+    before: Snapshot, name: str
+) -> None:
+    with coming_up(name) as process:
+        read_until(process, "ready in")
+        with Control(name) as control:
+            pid = control.call("status")["pids"]["instance"]
+        os.kill(pid, signal.SIGKILL)
+        assert process.wait(timeout=30) == 4
+    assert not Layout(name).root.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_takes_everything_down(
     before: Snapshot, name: str, number: signal.Signals
@@ -135,6 +148,10 @@ def test_kill_9_of_any_part_then_down(before: Snapshot, name: str, victim: str) 
         assert_only_down_works(instance)
     else:
         assert_named(instance, victim)
+    if victim == "agent":
+        assert instance.call("heal", target="host:h1")[0]["evidence"] == "a new agent was started"
+        status = instance.call("status")
+        assert (status["problems"], status["paths_ok"]) == ([], 40)
     instance.down()
 
 
@@ -151,7 +168,7 @@ def assert_only_down_works(instance: Running) -> None:
 
 def assert_named(instance: Running, victim: str) -> None:
     """`status` says which part has died."""
-    wanted = {"controller": "controller", "agent": "agent of h1"}.get(victim, victim)
+    wanted = {"controller": "controller", "agent": "agent of host h1"}.get(victim, victim)
     eventually(lambda: any(wanted in text for text in instance.call("status")["problems"]))
 
 
