@@ -1,5 +1,5 @@
 # The two commands of the README, and what developers run.
-# Every target installs what it needs first; installing twice does nothing.
+# What runs something installs what it needs first; installing twice does nothing.
 
 PYTHON := .venv/bin/python
 TOPOLOGY ?= quad

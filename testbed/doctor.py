@@ -22,7 +22,8 @@ OK, WARNING, MISSING = "ok", "warning", "missing"
 
 _TOOLS = {
     "mnexec": "mininet", "ovs-vswitchd": "openvswitch-switch", "ovs-vsctl": "openvswitch-common",
-    "ovsdb-server": "openvswitch-common", "ssh-keygen": "openssh-client",
+    "ovsdb-server": "openvswitch-common", "ovsdb-tool": "openvswitch-common",
+    "ssh-keygen": "openssh-client",
     "/usr/sbin/sshd": "openssh-server", "nsenter": "util-linux", "mount": "mount",
     "clang": "clang",
 }
@@ -146,11 +147,17 @@ def prove_datapath() -> list[Check]:
     """
     require_root("doctor --self-test")
     is_kernel = datapath.is_module_there()
-    with datapath.forced(datapath.KERNEL if is_kernel else datapath.USERSPACE):
-        findings = selftest.prove()
+    which = "kernel" if is_kernel else "userspace"
+    try:
+        with datapath.forced(datapath.KERNEL if is_kernel else datapath.USERSPACE):
+            findings = selftest.prove()
+    except TestbedError as error:
+        if is_kernel:
+            datapath.record_proof(False)
+        return [Check(f"{which} datapath", WARNING, f"does not come up: {error}",
+                      "userspace is used" if is_kernel else "use --dataplane linux")]
     if is_kernel:
         datapath.record_proof(all(finding.is_proved for finding in findings))
-    which = "kernel" if is_kernel else "userspace"
     return [
         Check(f"{which} datapath: {finding.trial} at hop {finding.hop}",
               OK if finding.is_proved else WARNING,

@@ -22,6 +22,7 @@ VENV = ROOT / ".venv"
 DISTRIBUTION_PYTHON = Path("/usr/bin/python3")
 DISTRIBUTION_PACKAGES = Path("/usr/lib/python3/dist-packages")
 POLICY = Path("/usr/sbin/policy-rc.d")
+_MARK = "# Written by `make install` of the MRC testbed; gone when it ends."
 
 # package -> why it is there
 SYSTEM_PACKAGES = {
@@ -107,11 +108,13 @@ def _services_held_back() -> Iterator[None]:
     kept, obeyed first, and put back.
     """
     kept = POLICY.with_name("policy-rc.d.before-testbed")
+    if POLICY.exists() and _MARK in POLICY.read_text():
+        POLICY.unlink()  # of a run of ours that was killed
     if POLICY.exists() and not kept.exists():
         POLICY.rename(kept)
     known = " ".join(_known_services())
     POLICY.write_text(
-        "#!/bin/sh\n# Written by `make install` of the MRC testbed; gone when it ends.\n"
+        f"#!/bin/sh\n{_MARK}\n"
         f'[ -x {kept} ] && {{ {kept} "$@" || exit $?; }}\n'
         f'case " {known} " in *" ${{1%.service}} "*) exit 0;; esac\nexit 101\n'
     )

@@ -18,7 +18,7 @@ from topologies.ev import EV_BITS, split_ev
 from topologies.numbers import ENCAPSULATION_BYTES, Dscp
 
 MAX_PATHS = 100_000
-_MAX_FRAME_BYTES = min(9014, ENCAPSULATION_BYTES + MAX_PAYLOAD_BYTES)
+MAX_FRAME_BYTES = min(9014, ENCAPSULATION_BYTES + MAX_PAYLOAD_BYTES)
 _MAX_WAIT = 3_600_000
 _CONTROL = int(Dscp.CONTROL)
 
@@ -151,7 +151,7 @@ def read_request(params: Mapping[str, Any], config: AgentConfig) -> ProbeRequest
         count=take.integer("count", 1, 1_000_000, 1),
         timeout_ns=take.integer("timeout_ms", 1, _MAX_WAIT) * 1_000_000,
         interval_ns=take.integer("interval_us", 0, _MAX_WAIT * 1000, 0) * 1000,
-        frame_bytes=take.integer("size", MIN_FRAME_BYTES, _MAX_FRAME_BYTES, MIN_FRAME_BYTES),
+        frame_bytes=take.integer("size", MIN_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES),
         dscp=take.integer("dscp", 0, 63, _CONTROL),
         ecn=take.integer("ecn", 0, 3, 0),
     )

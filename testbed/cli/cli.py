@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 
+from testbed.fabric.cgroup import Cgroup
 from testbed.fabric.namespaces import enter_network
 from testbed.instance.client import Control
 from testbed.intent.names import parse_instance_name
@@ -21,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
         nodes = control.call("nodes")
     from testbed.fabric.prompt import run_prompt
 
+    Cgroup(arguments.name).add(os.getpid())  # `down` ends it too
     enter_network(nodes["instance"]["pid"])
     run_prompt(build_graph(ClosSpec(**nodes["spec"])), nodes["pids"],
                nodes["management"], nodes["instance"]["environment"])

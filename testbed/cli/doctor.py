@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from testbed.cli.output import paint, print_json, table
+from testbed.cli.output import interrupt_on_hangup, paint, print_json, table
 from testbed.doctor import MISSING, OK, Check, examine, prove_datapath
 from testbed.errors import MachineError
 
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 3 where something is missing."""
+    interrupt_on_hangup()
     checks = examine()
     if arguments.self_test:
         checks += prove_datapath()

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from testbed import __version__
+from testbed.cli.output import note
 from testbed.errors import TestbedError
 
-# verb -> what `--help` says; each is a module of this package, loaded when used
+# verb -> what `--help` says; each is a module of this package
 VERBS = {
     "doctor": "what this machine has, lacks, and how to get it",
     "up": "bring up a topology (Ctrl-C takes it down; -d leaves it running)",
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _module(arguments.verb).run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        note("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         # `testbed status | head` has read enough.
@@ -80,5 +81,5 @@ def _report(error: Exception, code: int, is_debug: bool) -> int:
     text = str(error)
     if not isinstance(error, TestbedError):
         text = f"internal error ({error!r}); run again with --debug and report the traceback"
-    print(f"testbed: {text}", file=sys.stderr)
+    note(f"testbed: {text}")
     return code

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 
 def print_json(document: Any) -> None:
     """The one thing on stdout under --json."""
-    print(json.dumps(document, indent=2))
+    print(json.dumps(document, indent=2), flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -32,8 +34,23 @@ def _is_number(value: object) -> bool:
 
 
 def note(text: str) -> None:
-    """Progress and remarks: to stderr, so that stdout stays a result."""
-    print(text, file=sys.stderr, flush=True)
+    """Progress and remarks: to stderr, so that stdout stays a result.
+
+    A terminal that has gone hears nothing, and what is under way goes on.
+    """
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def interrupt_on_hangup() -> None:
+    """Treat SIGTERM and a closed terminal like Ctrl-C; one that was ignored stays so (nohup)."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def paint(text: str, colour: str) -> str:

@@ -10,6 +10,8 @@ from testbed.cli.output import paint, print_json, table
 from testbed.instance.client import Control
 from testbed.intent.names import parse_instance_name
 
+PATIENCE_S = 24 * 3600.0  # many probes of long time-outs take what they take; Ctrl-C ends it
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `probe`."""
@@ -30,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         "size": arguments.size,
     }
     with Control(parse_instance_name(arguments.name)) as control:
-        rows = control.call("probe", asked)
+        rows = control.call("probe", asked, timeout_s=PATIENCE_S)
     is_complete = all(row["received"] == row["sent"] for row in rows)
     print_json(rows) if arguments.json else _show(rows, is_complete)
     return 0 if is_complete else 1

@@ -42,6 +42,9 @@ def _show(status: dict[str, Any], is_verbose: bool) -> None:
         ("memory", f"{status['resident_mb']:.0f} MB"),
         ("unexplained loss", f"{status['unexplained_frames']} frames"),
     ]).strip("\n"))
+    if status["unbalanced_switches"]:
+        count = len(status["unbalanced_switches"])
+        print(f"not balanced      {count} switches that had a NIC link without carrier")
     for fault in status["faults"]:
         print(f"fault  {fault['target']} {fault['kind']}: {fault['evidence']}")
     for problem in status["problems"]:

@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from testbed.cli.output import note, paint, print_json
+from testbed.cli.output import interrupt_on_hangup, note, paint, print_json
 from testbed.doctor import needs_proof, prove_datapath, require_fit, require_root
 from testbed.errors import UsageError
 from testbed.instance.launch import Launch
@@ -55,12 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     require_root("up")
     request = make_request(arguments)
     require_fit()
+    interrupt_on_hangup()
     if request.spec.dataplane == "ovs" and needs_proof():
         note("first time with this kernel's openvswitch module: proving it at a second hop ...")
         prove_datapath()
     launch = Launch(request)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
     try:
         _bring_up(launch, request, arguments)
         if not arguments.detach:
@@ -68,13 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
             note(f"instance '{request.name}' was taken down from elsewhere")
         return 0
     except BaseException:
-        if arguments.debug:
-            note(launch.log_text())
-        if launch.is_claimed:
-            note("taking everything down ...")
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not leave a half
-            tear_down(request.name)
-            note(f"instance '{request.name}' is down; nothing of it is left")
+        _take_down(launch, request.name, arguments.debug)
         raise
 
 
@@ -88,8 +81,16 @@ def _bring_up(launch: Launch, request: UpRequest, arguments: argparse.Namespace)
     print_json(summary) if arguments.json else _show_ready(summary, arguments.detach)
 
 
-def _interrupt(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
+def _take_down(launch: Launch, name: str, is_debug: bool) -> None:
+    """Undo what was begun, whatever signals and a closed terminal say meanwhile."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # impatience must not leave a half
+    if is_debug:
+        note(launch.log_text())
+    if launch.is_claimed:
+        note("taking everything down ...")
+        tear_down(name)
+        note(f"instance '{name}' is down; nothing of it is left")
 
 
 def _announce(request: UpRequest) -> None:

@@ -34,10 +34,15 @@ class Cgroup:
     def create(self) -> None:
         """Make it; another instance may remove the empty family folder meanwhile."""
         for _ in range(100):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 self.path.parent.mkdir(exist_ok=True)
                 self.path.mkdir(exist_ok=True)
                 return
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise MachineError(f"cgroups cannot be made in {hierarchy()} ({error.strerror}): "
+                                   "inside a container, run it privileged") from error
         raise TestbedError(f"cannot create the cgroup {self.path}; check who removes it")
 
     def exists(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from testbed.errors import TestbedError
+from testbed.errors import MachineError, TestbedError
 
 _SHOWN_CHARACTERS = 160
 
@@ -32,7 +32,7 @@ def run(
         done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env,
                               timeout=timeout_s, stdin=subprocess.DEVNULL)
     except FileNotFoundError:
-        raise CommandFailed(
+        raise MachineError(
             f"`{argv[0]}` is not installed, needed for `{line}`{where}; run `make install`"
         ) from None
     except subprocess.TimeoutExpired:

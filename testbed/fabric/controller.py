@@ -70,8 +70,10 @@ class Controller:
             _raise_if_bad(report, self._log)
 
     def stop_waiting(self) -> None:
-        """From now on reports go to ``on_event``."""
+        """From now on reports go to ``on_event``, also those nobody waited for."""
         self._is_waiting.clear()
+        while not self._waited.empty():
+            self._on_event(self._waited.get())
 
     def verify(self, timeout_s: float = 30.0) -> Event:
         """Have it read every rule back: the `verified` report."""

@@ -12,8 +12,6 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from pyroute2.netlink.exceptions import NetlinkError
-
 from testbed.errors import TestbedError
 from testbed.fabric import shaping
 from testbed.fabric.bpf import PortProgram
@@ -135,6 +133,10 @@ class Fabric:
         found: dict[int, shaping.PortTraffic] = {}
         for part in self.wiring.in_each_namespace(shaping.read_traffic):
             found.update(part)
+        gone = [slot for slot in self.graph.slots if slot not in found]
+        if gone:
+            raise TestbedError(f"{self.graph.port(gone[0]).interface} has vanished; "
+                               "take the instance down and up again")
         return {slot: found[slot] for slot in self.graph.slots}
 
     def balance(self) -> dict[int, Tally]:
@@ -191,15 +193,11 @@ class Fabric:
     def _attach(self, slot: int) -> None:
         port = self.graph.port(slot)
         ipr = self.wiring.netlink.socket(port.node)
-        try:
-            if isinstance(port, SwitchPort):
-                rate = self.base_config(slot).drain_rate_bps
-                shaping.attach(ipr, slot, rate, self._program.fd)
-            else:
-                shaping.attach_unshaped(ipr, slot, self._program.fd)
-        except NetlinkError as error:
-            raise TestbedError(f"{port.interface} refuses its port program ({error.args[1]}); "
-                               "run `testbed doctor`") from error
+        if isinstance(port, SwitchPort):
+            rate = self.base_config(slot).drain_rate_bps
+            shaping.attach(ipr, slot, rate, self._program.fd)
+        else:
+            shaping.attach_unshaped(ipr, slot, self._program.fd)
 
     # --- health -----------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from testbed.errors import MachineError
+
 CLONE_NEWNS = 0x0002_0000
 CLONE_NEWNET = 0x4000_0000
 MS_REC = 0x4000
@@ -27,8 +29,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def _check(result: int, what: str) -> None:
     if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        reason = os.strerror(ctypes.get_errno())
+        raise MachineError(f"cannot {what} ({reason}): it needs root, and in a container "
+                           "all privileges")
 
 
 def unshare_network_and_mounts() -> None:
@@ -76,9 +79,15 @@ def network_of(pid: int) -> Iterator[None]:
 def set_sysctl(key: str, value: int | str) -> None:
     """Write one net.* key of the calling thread's network namespace, with read-back."""
     path = Path("/proc/sys", *key.split("."))
-    path.write_text(f"{value}\n")
-    if path.read_text().strip() != str(value):
-        raise OSError(f"sysctl {key} did not take the value {value}")
+    try:
+        path.write_text(f"{value}\n")
+        taken = path.read_text().strip()
+    except OSError as error:
+        raise MachineError(f"sysctl {key} cannot be set ({error.strerror}): this kernel lacks it, "
+                           "or a container keeps it from us; run `testbed doctor`") from error
+    if taken != str(value):
+        raise MachineError(f"sysctl {key} is {taken} after {value} was written; "
+                           "end what sets it back")
 
 
 def quiet_ipv6() -> None:

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
+from testbed.errors import TestbedError
 from testbed.fabric.namespaces import network_of
 
 _Result = TypeVar("_Result")
@@ -30,7 +32,11 @@ class NetlinkThread:
         """Do ``work`` on the netlink thread and wait for it; its errors come out here."""
         if threading.current_thread().name.startswith("netlink"):
             return work()
-        return self._pool.submit(work).result()
+        try:
+            return self._pool.submit(work).result()
+        except NetlinkError as error:
+            raise TestbedError(f"the kernel refused a network change: {error.args[-1]}; "
+                               "run `testbed doctor`") from error
 
     def open(self, node: str, pid: int | None = None) -> None:
         """Make the socket of a node in the namespace of ``pid`` (None: the own one)."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable
 
 from testbed.errors import MachineError
 from testbed.fabric.namespaces import unshare_network_and_mounts
 
-_SLOTS = (1000, 1001)
+_SLOT = 1000
 
 
 def try_port_program() -> str:
@@ -29,8 +28,8 @@ def _attach_port() -> str:
     from testbed.fabric.bpf import PortProgram
 
     with IPRoute() as ipr, PortProgram() as program:
-        ipr.link("add", ifname="trial", kind="veth", index=_SLOTS[0], peer="trial-peer")
-        shaping.attach(ipr, _SLOTS[0], 10_000_000, program.fd)
+        ipr.link("add", ifname="trial", kind="veth", index=_SLOT, peer="trial-peer")
+        shaping.attach(ipr, _SLOT, 10_000_000, program.fd)
     return "loads and attaches"
 
 
@@ -71,4 +70,4 @@ def _outcome(trial: Callable[[], str]) -> str:
         unshare_network_and_mounts()
         return f"ok {trial()}"
     except Exception as error:
-        return f"failed {error or traceback.format_exc(limit=1)}"
+        return f"failed {str(error) or repr(error)}"

@@ -43,24 +43,26 @@ class Injector:
         self._lock = threading.RLock()
         self.state: DesiredState = desired_state(fabric.graph, ())
         self.flushed: dict[int, Tally] = {}
-        # Switches that had a NIC link without carrier: frames for it die inside them.
-        self.had_dead_ports: set[str] = set()
+        # Switches that had a NIC link without carrier: frames for it died inside them,
+        # uncounted, so what goes in and out of them cannot be balanced any more.
+        self.unbalanced_switches: set[str] = set()
+        self.failures: list[str] = []
 
     def inject(self, action: Action, for_s: float | None = None) -> dict[str, Any]:
         """Put a fault in force; with ``for_s`` (wall seconds) it heals by itself.
 
-        Raises UsageError where the target does not exist or suffers it already.
+        Raises UsageError where the target does not exist or suffers it already. Where
+        the fabric fails half-way, it is put back as it was and the error comes out.
         """
         with self._lock:
-            ports = self._ports_of(action)
             active = inject(self._active, action)
             after = desired_state(self._fabric.graph, active)
-            record = _Record(action, self._fabric.ports.read_all(ports))
-            self._records[fault_id(action)] = record
-            self._active = active
+            record = _Record(action, self._fabric.ports.read_all(self._ports_of(action)))
             self._apply(after, [record])
+            self._active = active
+            self._records[fault_id(action)] = record
             if for_s is not None:
-                record.timer = threading.Timer(for_s, self._expire, [action])
+                record.timer = threading.Timer(for_s, self._expire, [record])
                 record.timer.daemon = True
                 record.timer.start()
             return self.describe(action)
@@ -97,17 +99,21 @@ class Injector:
             "evidence": self._evidence(self._records[fault_id(action)]),
         }
 
-    def _expire(self, action: Action) -> None:
+    def _expire(self, record: _Record) -> None:
+        """The time of a fault is over, unless it was healed by hand meanwhile."""
         with self._lock:
-            if fault_id(action) in self._records:
-                staying = tuple(other for other in self._active if other != action)
-                self._retire(staying, (action,))
+            if self._records.get(fault_id(record.action)) is not record:
+                return
+            staying = tuple(other for other in self._active if other != record.action)
+            try:
+                self._retire(staying, (record.action,))
+            except TestbedError as error:
+                self.failures.append(f"{fault_id(record.action)} did not heal by itself: {error}")
 
     def _retire(self, staying: ActiveFaults, healed: ActiveFaults) -> list[dict[str, Any]]:
-        after = desired_state(self._fabric.graph, staying)
         told = [self.describe(action) for action in healed]
+        self._apply(desired_state(self._fabric.graph, staying), [])
         self._active = staying
-        self._apply(after, [])
         for action in healed:
             record = self._records.pop(fault_id(action))
             if record.timer:
@@ -117,21 +123,30 @@ class Injector:
     # --- onto the fabric --------------------------------------------------------------
 
     def _apply(self, after: DesiredState, new: list[_Record]) -> None:
-        step = change(self.state, after)
+        before = self.state
+        try:
+            self._move(before, after, new)
+        except Exception:
+            with contextlib.suppress(TestbedError):
+                self._move(after, before, [])
+            raise
+        self.state = after
+
+    def _move(self, before: DesiredState, after: DesiredState, new: list[_Record]) -> None:
+        step = change(before, after)
         returning = {slot for slot in step.ports
-                     if self.state.port(slot).blackhole and not after.port(slot).blackhole}
+                     if before.port(slot).blackhole and not after.port(slot).blackhole}
         self._write_ports(step, [slot for slot in step.ports if slot not in returning])
         self._write_evs(step)
         if step.carrier_lost:
             graph = self._fabric.graph
-            self.had_dead_ports |= {graph.port(slot).node for slot in step.carrier_lost}
+            self.unbalanced_switches |= {graph.port(slot).node for slot in step.carrier_lost}
             self._fabric.take_down(step.carrier_lost)
             self._book_flushed(step.carrier_lost, new)
         self._fabric.bring_back(step.carrier_back)
         # A link that returns lets frames pass only when it is whole again.
         self._write_ports(step, sorted(returning))
-        self.state = after
-        self._touch_agents(step)
+        self._touch_agents(step, after)
 
     def _write_ports(self, step: StateChange, slots: list[int]) -> None:
         for slot in slots:
@@ -157,26 +172,29 @@ class Injector:
                 record.flushed += now - self.flushed.get(slot, Tally())
             self.flushed[slot] = now
 
-    def _touch_agents(self, step: StateChange) -> None:
-        for host in step.paused:
+    def _touch_agents(self, step: StateChange, after: DesiredState) -> None:
+        for host in step.paused - after.killed:
             self._signal(host, signal.SIGSTOP, "T")
-        for host in step.continued:
+        for host in step.continued - step.restarted:
             self._signal(host, signal.SIGCONT, "SRD")
         for host in step.killed:
-            self._signal(host, signal.SIGKILL, "ZX")
+            self._signal(host, signal.SIGKILL, _ENDED)
         for host in step.restarted:
             self._hosts.restart_agent(host_name(host))
 
     def _signal(self, host: int, number: signal.Signals, until: str) -> None:
-        """Signal an agent and wait until its process is in one of these states."""
-        pid = self._hosts.agent_pid(host_name(host))
+        """Signal a living agent and wait until its process is in one of these states."""
+        name = host_name(host)
+        if not self._hosts.fleet.agents[name].is_alive:
+            return  # its pid may be somebody else's by now
+        pid = self._hosts.agent_pid(name)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline_s = time.monotonic() + _SIGNAL_PATIENCE_S
-        while _process_state(pid) not in until:
+        while _process_state(pid) not in until + _ENDED:
             if time.monotonic() > deadline_s:
-                raise TestbedError(f"the agent of {host_name(host)} (pid {pid}) does not obey "
-                                   f"{number.name}; take the instance down and up again")
+                raise TestbedError(f"the agent of {name} (pid {pid}) does not obey {number.name}; "
+                                   "take the instance down and up again")
             time.sleep(0.002)
 
     # --- evidence ---------------------------------------------------------------------
@@ -229,6 +247,7 @@ class Injector:
 
 _SIGNAL_PATIENCE_S = 5.0
 _NAMED_PORTS = 4
+_ENDED = "ZX"
 _STATE_WORDS = {"T": "is stopped", "Z": "has ended", "X": "has ended"}
 
 # kind -> the account of the port program that proves it, and the word for it

@@ -88,25 +88,37 @@ class Layout:
         Returns the descriptor that holds the lock. Raises `InstanceError`
         where the instance is there already, alive or dead.
         """
+        self._make_root()
         try:
-            RUN_DIR.mkdir(mode=0o755, exist_ok=True)
-            self.root.mkdir(mode=0o755)
-        except FileExistsError:
-            raise self._taken() from None
-        handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(handle, fcntl.LOCK_EX)  # a `status` may hold it shared for a moment
+        except OSError:
+            self.remove()
+            raise
         return handle
+
+    def _make_root(self) -> None:
+        """Make the directory nobody else has; the empty family folder may go meanwhile."""
+        while True:
+            RUN_DIR.mkdir(mode=0o755, exist_ok=True)
+            try:
+                self.root.mkdir(mode=0o755)
+                return
+            except FileExistsError:
+                raise self._taken() from None
+            except FileNotFoundError:
+                continue
 
     def _taken(self) -> InstanceError:
         name = "" if self.name == "default" else f" --name {self.name}"
         if self.liveness() is Liveness.ALIVE:
             return InstanceError(
                 f"instance '{self.name}' is already up; take it down first "
-                f"(testbed down{name}) or choose another name (--name)"
+                f"(sudo python -m testbed down{name}) or choose another name (--name)"
             )
         return InstanceError(
             f"instance '{self.name}' is dead: its process is gone but its remains are not; "
-            f"clean up with `testbed down{name}`"
+            f"clean up with `sudo python -m testbed down{name}`"
         )
 
     def remove(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Iterable, Sequence
@@ -92,13 +93,14 @@ def probe(graph: Graph, fleet: Fleet, wanted: Iterable[Path], options: ProbeOpti
     """
     ordered = sorted(wanted, key=lambda path: path.src)
     by_sender = {src: list(group) for src, group in groupby(ordered, lambda path: path.src)}
-    asked = {
-        src: fleet.agents[host_name(src)].submit(
-            "probe", {"paths": [_to_params(graph, path) for path in group],
-                      **options.to_params()})
-        for src, group in by_sender.items()
-        if src not in silent and fleet.agents[host_name(src)].is_alive
-    }
+    asked: dict[int, Future[Any]] = {}
+    for src, group in by_sender.items():
+        if src in silent:
+            continue
+        with contextlib.suppress(AgentDied):
+            asked[src] = fleet.agents[host_name(src)].submit(
+                "probe", {"paths": [_to_params(graph, path) for path in group],
+                          **options.to_params()})
     until_s = time.monotonic() + _patience_s(by_sender.values(), options)
     answers = []
     for src, group in by_sender.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import sys
 import threading
@@ -62,6 +63,9 @@ def _build(name: str, progress: Progress) -> None:
 
 def _isolate(name: str) -> None:
     """Into the instance's cgroup and namespaces, before anything is started."""
+    # Netlink sockets and terminals of every node, Open vSwitch's sockets: thousands on `wide`.
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     cgroup = Cgroup(name)
     cgroup.create()
     cgroup.add(os.getpid())

@@ -38,12 +38,12 @@ class Finding:
 
 
 def prove(dataplane: Dataplane = "ovs") -> list[Finding]:
-    """Build it, try, take it down. ``TESTBED_DATAPATH=kernel`` picks the kernel datapath."""
+    """Build it, try, take it down; see `datapath.forced` for which datapath."""
     name = f"selftest-{os.getpid()}"
     spec = replace(SPEC, dataplane=dataplane)
     launch = Launch(UpRequest(name, spec, TDF, tdf_is_assumed=False))
-    launch.start()
     try:
+        launch.start()
         launch.follow_until_ready(lambda _event: None)
         with Control(name) as control:
             return [finding for hop in (1, 2) for finding in _try_hop(control, hop)]

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,7 +37,12 @@ class ControlServer:
 
     def _accept(self) -> None:
         while True:
-            connection, _ = self._listener.accept()
+            try:
+                connection, _ = self._listener.accept()
+            except OSError as error:  # out of descriptors for a moment
+                print(f"control socket: {error}", file=sys.stderr)
+                time.sleep(0.1)
+                continue
             threading.Thread(target=self._serve, args=(connection,), name="client",
                              daemon=True).start()
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+from testbed.agent.probewire import MIN_FRAME_BYTES
+from testbed.agent.probing import MAX_FRAME_BYTES
 from testbed.errors import UsageError
 from testbed.fabric.cgroup import Cgroup
 from testbed.fabric.wiring import management_address
@@ -68,6 +70,7 @@ class Service:
             "agents": self._agents(), "uptime_s": round(time.monotonic() - testbed.up_since_s, 1),
             "faults": testbed.injector.active(), "problems": testbed.problems() + lost,
             "unexplained_frames": sum(map(abs, unexplained.values())),
+            "unbalanced_switches": sorted(testbed.injector.unbalanced_switches),
             "resident_mb": round(cgroup.resident_bytes() / 1e6, 1),
             "cpu_s": round(cgroup.cpu_usage_us() / 1e6, 2),
             "pids": testbed.fabric.processes() | {"controller": testbed.controller.pid},
@@ -217,6 +220,9 @@ def _read_options(count: int, timeout: str, size: str | None, dscp: int | None,
     if not 1 <= timeout_ms <= 60_000:
         raise UsageError(f"--timeout {timeout} is not allowed: use 1ms to 60s")
     frame_bytes = None if size is None else _typed(parse_size_bytes, size)
+    if frame_bytes is not None and not MIN_FRAME_BYTES <= frame_bytes <= MAX_FRAME_BYTES:
+        raise UsageError(f"--size {size} is not allowed: use {MIN_FRAME_BYTES}B to "
+                         f"{MAX_FRAME_BYTES}B")
     return ProbeOptions(count, timeout_ms, frame_bytes, dscp, ecn)
 
 

@@ -22,6 +22,7 @@ from testbed.instance.prober import Answer, ProbeOptions, choose_paths, probe, t
 from testbed.instance.progress import Progress
 from testbed.intent.request import UpRequest
 from topologies.graph import build_graph
+from topologies.names import host_name
 
 READINESS = ProbeOptions(count=1, timeout_ms=2000)
 
@@ -104,9 +105,11 @@ class Testbed:
 
     def problems(self) -> list[str]:
         """One sentence for everything that is not as it should be, injected faults apart."""
-        alive = {f"agent {name}" for name, agent in self.hosts.fleet.agents.items()
-                 if agent.is_alive}
-        told = [text for key, text in self._problems.items() if key not in alive]
+        fine = {f"agent {name}" for name, agent in self.hosts.fleet.agents.copy().items()
+                if agent.is_alive}
+        fine |= {f"agent {host_name(host)}" for host in self.injector.state.killed}
+        told = [text for key, text in self._problems.copy().items() if key not in fine]
+        told += self.injector.failures
         told += [f"{part} has ended; take the instance down and up again"
                  for part in self.fabric.dead_parts()]
         told += [f"port {name} has lost its queue and holds no rate; take the instance down and up"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 from testbed_process import Running, up
+
+from testbed.instance.teardown import known_instances, tear_down
 
 _numbers = itertools.count()
 
@@ -25,9 +28,13 @@ def _needs_root(*_args: object, **_kwargs: object) -> None:
 
 
 @pytest.fixture
-def name() -> str:
-    """An instance name nobody else uses."""
-    return f"test-{os.getpid()}-{next(_numbers)}"
+def name() -> Iterator[str]:
+    """An instance name nobody else uses; what has it, or it with a suffix, goes down after."""
+    chosen = f"test-{os.getpid()}-{next(_numbers)}"
+    yield chosen
+    for other in known_instances():
+        if other == chosen or other.startswith(f"{chosen}-"):
+            tear_down(other)
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +48,9 @@ def bring_up() -> Iterator[Callable[..., Running]]:
         return instance
 
     yield start
-    for instance in running:
-        instance.down()
+    with ExitStack() as stack:
+        for instance in running:
+            stack.callback(instance.down)
 
 
 @pytest.fixture(scope="module", params=["ovs", "linux"])

@@ -71,6 +71,40 @@ def test_up_twice_is_refused_and_the_first_lives_on(name: str) -> None:
     first.down()
 
 
+def test_a_shell_runs_a_command_says_when_it_cannot_and_ends_with_the_instance(
+    name: str,
+) -> None:
+    instance = up(name, "tiny")
+    inside = instance.command("shell", "h1", "--", "ip", "-br", "link")
+    assert inside.returncode == 0
+    assert "h1-eth0" in inside.stdout
+    wrong = instance.command("shell", "h1", "no-such-command")
+    assert wrong.returncode == 2
+    assert "cannot run 'no-such-command' on h1" in wrong.stderr
+    with subprocess.Popen([sys.executable, "-m", "testbed", "shell", "--name", name, "instance",
+                           "sh", "-c", "echo in; exec sleep 300"], cwd=CHECKOUT, text=True,
+                          stdout=subprocess.PIPE) as shell:
+        assert shell.stdout
+        assert shell.stdout.readline() == "in\n"
+        instance.down()
+        assert shell.wait(timeout=30) != 0
+
+
+@pytest.mark.parametrize("words", [["--size", "1B"], ["--size", "10000B"], ["--count", "0"],
+                                   ["--timeout", "0s"], ["--ev", "0x0909"], ["--ev", "nine"]])
+def test_probe_options_out_of_range_are_usage_errors(
+    shared: Running, words: list[str]
+) -> None:
+    done = shared.command("probe", "h0", "h3", *words)
+    assert done.returncode == 2, done.stderr
+
+
+@pytest.fixture(scope="module")
+def shared(bring_up: Callable[..., Running]) -> Running:
+    """One `tiny` for tests that only ask."""
+    return bring_up("tiny")
+
+
 @pytest.fixture
 def held(name: str) -> Iterator[str]:
     """A name whose lock somebody else holds."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 
 import pytest
 from testbed_process import Running, eventually
@@ -56,7 +58,10 @@ def test_exactly_the_paths_through_it_fail_and_return(
 
 def shows_evidence(text: str) -> bool:
     """True where it counts frames, misses a carrier, or names a stopped process."""
-    return not text.startswith("0 ") or "no carrier" in text
+    counted = re.match(r"(\d+) (?:of \d+ )?frames", text)
+    if counted:
+        return int(counted[1]) > 0 or "no carrier" in text
+    return text.endswith(("is stopped", "has ended"))
 
 
 def test_links_say_what_is_wrong_with_them(healthy: Running) -> None:
@@ -101,6 +106,27 @@ def test_partial_loss_loses_its_share(healthy: Running) -> None:
     assert 364 <= row["received"] <= 436
     (told,) = healthy.call("heal")
     assert told["evidence"] == f"{500 - row['received']} frames lost"
+
+
+def test_pause_and_kill_of_one_host_compose_in_any_order(healthy: Running) -> None:
+    for kinds in (("pause", "kill"), ("kill", "pause")):
+        for kind in kinds:
+            healthy.call("fail", target="host:h2", kind=kind)
+        assert len(healthy.call("heal")) == 2
+        assert failing(healthy) == set()
+
+
+def test_a_killed_agent_is_a_fault_and_no_problem(healthy: Running) -> None:
+    healthy.call("fail", target="host:h1", kind="kill")
+    assert healthy.call("status")["problems"] == []
+
+
+def test_a_timer_of_a_fault_healed_by_hand_leaves_the_next_one_alone(healthy: Running) -> None:
+    healthy.call("fail", target="plane:0", duration="600ms")
+    healthy.call("heal")
+    healthy.call("fail", target="plane:0")
+    time.sleep(0.8)
+    assert [fault["target"] for fault in healthy.call("status")["faults"]] == ["plane:0"]
 
 
 def test_corruption_flips_payload_bits_and_frames_still_arrive(healthy: Running) -> None:

@@ -56,9 +56,11 @@ def test_down_leaves_nothing(before: Snapshot, name: str, dataplane: str) -> Non
 
 
 def test_down_twice_is_fine_and_down_of_nothing_says_so(name: str) -> None:
-    done = testbed("down", "--name", name)
-    assert done.returncode == 0
-    assert "not up" in done.stdout
+    up(name, "tiny").down()
+    for _ in range(2):
+        done = testbed("down", "--name", name)
+        assert done.returncode == 0
+        assert "not up" in done.stdout
 
 
 def coming_up(name: str) -> subprocess.Popen[str]:
@@ -129,6 +131,24 @@ def test_a_closed_terminal_takes_everything_down(
         read_until(process, "ready in")
         process.send_signal(number)
         assert process.wait(timeout=30) == 130
+
+
+def test_a_terminal_that_has_gone_does_not_keep_it_from_cleaning_up(
+    before: Snapshot, name: str
+) -> None:
+    """Writing to it fails with EIO from then on, also what the clean-up says."""
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "testbed", "up", "tiny", "--name", name], cwd=CHECKOUT,
+        stdin=slave, stdout=slave, stderr=slave, start_new_session=True)
+    os.close(slave)
+    said = b""
+    while b"Ctrl-C takes it down" not in said:
+        said += os.read(master, 4096)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(timeout=30) != 0
+    assert not Layout(name).root.exists()
 
 
 def pid_of(instance: Running, victim: str) -> int:

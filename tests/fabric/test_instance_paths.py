@@ -68,7 +68,7 @@ def test_self_probes_come_back_to_their_sender(quad: Running) -> None:
 
 
 def test_round_trips_grow_with_the_hops_and_contain_the_propagation(quad: Running) -> None:
-    """Emulated us: 4 links of 1 us T0-local, 8 cross-T1, and less than that again of transit."""
+    """Emulated us: 4 links of 1 us T0-local, 8 cross-T1, then the transit of this machine."""
     local = [row["rtt_us"] for row in quad.call("probe", src=0, dst=1, count=9)]
     cross = [row["rtt_us"] for row in quad.call("probe", src=0, dst=4, count=9)]
     assert min(local) > 4

@@ -86,9 +86,15 @@ class Snapshot:
     settings: frozenset[str]
 
     def minus(self, earlier: Snapshot) -> dict[str, set[str]]:
-        """What is here and was not there, by kind; empty where nothing is new."""
+        """What is here and was not there, by kind; empty where nothing is new.
+
+        Of what is the machine's own, also what was there and is gone.
+        """
         new = {field: set(getattr(self, field) - getattr(earlier, field))
                for field in Snapshot.__slots__}
+        for field in ("processes", "interfaces", "mounts", "settings"):
+            gone = getattr(earlier, field) - getattr(self, field)
+            new[field] |= {f"gone: {line}" for line in gone}
         return {kind: lines for kind, lines in new.items() if lines}
 
 
