@@ -11,6 +11,7 @@ from testbed.cli.output import interrupt_on_hangup, note, paint, print_json
 from testbed.doctor import needs_proof, prove_datapath, require_fit, require_root
 from testbed.errors import UsageError
 from testbed.instance.launch import Launch
+from testbed.instance.layout import Layout
 from testbed.instance.teardown import tear_down
 from testbed.intent.dilation import PROVEN_DRAIN_BPS, assumed_tdf, require_drainable
 from testbed.intent.names import parse_instance_name
@@ -116,7 +117,7 @@ def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
     checked = f"{ready['paths_ok']} of {ready['paths_checked']} paths answer"
     if ready["paths_checked"] < ready["paths_total"]:
         checked += f" (a sample of all {ready['paths_total']:,})"
-    suffix = "" if summary["name"] == "default" else f" --name {summary['name']}"
+    suffix = Layout(summary["name"]).name_option
     tdf_note = " (assumed; not calibrated)" if summary["tdf_is_assumed"] else ""
     print(f"{paint('ready', 'green')} in {summary['total_s']:.1f} s: {checked}")
     print(f"  data plane     {summary['dataplane_detail']}")

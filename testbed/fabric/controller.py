@@ -75,20 +75,6 @@ class Controller:
         while not self._waited.empty():
             self._on_event(self._waited.get())
 
-    def verify(self, timeout_s: float = 30.0) -> Event:
-        """Have it read every rule back: the `verified` report."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._is_waiting.set()
-        try:
-            self._process.stdin.write('{"cmd": "verify"}\n')
-            self._process.stdin.flush()
-            return self.wait_for("verified", timeout_s)
-        except BrokenPipeError:
-            raise TestbedError(f"the controller has ended; see {self._log}") from None
-        finally:
-            self.stop_waiting()
-
     def _listen(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None

@@ -66,7 +66,7 @@ def _unwrap(message: rpc.Message) -> Any:
 
 
 def _connect(layout: Layout) -> socket.socket:
-    suffix = "" if layout.name == "default" else f" --name {layout.name}"
+    suffix = layout.name_option
     liveness = layout.liveness()
     if liveness is Liveness.ABSENT:
         raise InstanceError(f"instance '{layout.name}' is not up; start it with "

@@ -5,21 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from testbed.agent.config import AgentConfig, PortConfig
 from testbed.fabric.commands import run
 from testbed.fabric.wiring import management_address
-from testbed.instance.layout import Layout
+from testbed.instance.layout import CHECKOUT, Layout
 from testbed.remote.agent_client import agent_command
 from testbed.remote.connect import SshTarget, in_parallel
 from testbed.remote.fleet import Fleet
 from testbed.remote.keys import make_keys
 from testbed.remote.sshd import prepare_run_directory, sshd_argv, sshd_config
 from topologies.graph import Graph, Host
-
-CHECKOUT = Path(__file__).parents[2]
 
 
 class Hosts:

@@ -9,15 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from testbed import errors
 from testbed.errors import InstanceError, TestbedError
-from testbed.instance.layout import Layout, Liveness
+from testbed.instance.layout import CHECKOUT, Layout, Liveness
 from testbed.intent.request import UpRequest
 
-CHECKOUT = Path(__file__).parents[2]
 # Longer than Open vSwitch takes to end on the largest topology.
 _DOWN_PATIENCE_S = 8.0
 

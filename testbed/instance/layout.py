@@ -17,6 +17,7 @@ from pathlib import Path
 from testbed.errors import InstanceError
 
 RUN_DIR = Path("/run/mrc-testbed")
+CHECKOUT = Path(__file__).parents[2]
 
 
 class Liveness(Enum):
@@ -36,6 +37,11 @@ class Layout:
     @property
     def root(self) -> Path:
         return RUN_DIR / self.name
+
+    @property
+    def name_option(self) -> str:
+        """How a command is told of this instance: nothing to add for the default one."""
+        return "" if self.name == "default" else f" --name {self.name}"
 
     @property
     def control_socket(self) -> Path:
@@ -110,7 +116,7 @@ class Layout:
                 continue
 
     def _taken(self) -> InstanceError:
-        name = "" if self.name == "default" else f" --name {self.name}"
+        name = self.name_option
         if self.liveness() is Liveness.ALIVE:
             return InstanceError(
                 f"instance '{self.name}' is already up; take it down first "

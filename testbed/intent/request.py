@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from topologies.spec import ClosSpec, Dataplane
+from topologies.spec import ClosSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +17,6 @@ class UpRequest:
     spec: ClosSpec
     tdf: int
     tdf_is_assumed: bool
-
-    def with_dataplane(self, dataplane: Dataplane) -> UpRequest:
-        """The same request on another data plane."""
-        return replace(self, spec=replace(self.spec, dataplane=dataplane))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; `from_dict` reads them back."""
