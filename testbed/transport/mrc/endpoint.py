@@ -1,0 +1,522 @@
+"""One NIC's transport engine: every QP of a host, behind three ways in and three out.
+
+    receive(port, datagram, now)       transmit(now, free_ports) -> (port, datagram)
+    on_deadline(now)                   next_deadline()
+    on_ports_changed(up_ports, now)    events()
+
+The driver owns time, ports and wires. It hands in what arrives, calls :meth:`transmit`
+while ports are free, and :meth:`on_deadline` when :meth:`next_deadline` has come; nothing
+here waits, reads a clock or draws randomness of its own. A datagram begins with the outer
+IPv6 header; ``now`` is in emulated ns and never goes back; ports count from 0 and sets of
+them are masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from testbed.transport.mrc.choices import FIRST_QPN
+from testbed.transport.mrc.clock import age_ns, timestamp
+from testbed.transport.mrc.completion import WcStatus
+from testbed.transport.mrc.control import ControlQueue
+from testbed.transport.mrc.endpoint_probes import EndpointProbes, OnAnswer
+from testbed.transport.mrc.ev.rotation import Entry
+from testbed.transport.mrc.ev.states import EvChange
+from testbed.transport.mrc.memory import MemoryTable
+from testbed.transport.mrc.port_status import PeerPorts, PortUpdate
+from testbed.transport.mrc.qp import QpFailed, QpState, QueuePair
+from testbed.transport.mrc.rng import Rng
+from testbed.transport.mrc.scheduler import Scheduler
+from testbed.transport.mrc.srv6 import RouteError, Routes
+from testbed.transport.mrc.wire.codec import Arrival, Envelope, decode, encode
+from testbed.transport.mrc.wire.codes import EndpointOp, NakCode
+from testbed.transport.mrc.wire.errors import DecodeError, IcrcError
+from testbed.transport.mrc.wire.packets import (
+    EndpointRequest,
+    EndpointResponse,
+    Nack,
+    ReliabilityProbe,
+    Sack,
+    TransportAck,
+    Trimmed,
+    Write,
+)
+from topologies.numbers import Dscp, Ecn
+
+_NO_TRIM, _CONTROL = int(Dscp.NO_TRIM), int(Dscp.CONTROL)
+_NOT_ECT, _ECT0 = int(Ecn.NOT_ECT), int(Ecn.ECT0)
+_PORT_UPDATE, _EV_PROBE = EndpointOp.PORT_STATUS_UPDATE, EndpointOp.EV_PROBE
+_MAX_PEERS = 65_536
+
+_NAK_STATUS = {
+    int(NakCode.INVALID_REQUEST): WcStatus.REMOTE_INVALID_REQUEST,
+    int(NakCode.REMOTE_ACCESS_ERROR): WcStatus.REMOTE_ACCESS_ERROR,
+    int(NakCode.REMOTE_OPERATIONAL_ERROR): WcStatus.REMOTE_OPERATION_ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EvChanged:
+    """An event: an EV of a QP changed state or place (see :class:`EvChange`)."""
+
+    qp_num: int
+    peer: bytes
+    change: EvChange
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPortsChanged:
+    """An event: a peer reported which of its ports are up (a mask)."""
+
+    peer: bytes
+    up_ports: int
+    at_ns: int
+
+
+_Request = tuple[Envelope, EndpointOp, int, object, OnAnswer]
+Event = QpFailed | EvChanged | PeerPortsChanged
+
+
+class EndpointCounters:
+    """Datagrams that reached nobody, by cause, and endpoint packets."""
+
+    __slots__ = ("ev_probes", "icrc_errors", "malformed", "not_for_us", "port_updates",
+                 "received", "unknown_qp", "unroutable")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.received = self.malformed = self.icrc_errors = self.not_for_us = 0
+        self.unknown_qp = self.unroutable = self.ev_probes = self.port_updates = 0
+
+
+class _Peer:
+    """What is known of another NIC, for all QPs to it."""
+
+    __slots__ = ("ports", "qps", "update")
+
+    def __init__(self) -> None:
+        self.ports = PeerPorts()
+        self.qps: list[QueuePair] = []
+        self.update: PortUpdate | None = None
+
+
+class Endpoint:
+    """The engine of the NIC with this inner address (16 bytes).
+
+    ``routes`` lead to other NICs, ``rng`` is the only source of randomness, ``up_ports``
+    the mask of ports with carrier. QPs are made through :mod:`testbed.transport.mrc.verbs`.
+    """
+
+    def __init__(
+        self, *, address: bytes, port_count: int, routes: Routes, rng: Rng,
+        memory: MemoryTable | None = None, up_ports: int | None = None,
+    ) -> None:  # fmt: skip
+        self.address = address
+        self.port_count = port_count
+        self.routes = routes
+        self.rng = rng
+        self.memory = memory or MemoryTable(rng)
+        self.all_ports = (1 << port_count) - 1
+        self.carrier = self.all_ports if up_ports is None else up_ports
+        self.up_ports = self.carrier  # with carrier, and not disabled by the controller
+        self.counters = EndpointCounters()
+        self.controls = ControlQueue(port_count)
+        self.qps: dict[int, QueuePair] = {}
+        self._background = ControlQueue(port_count)  # endpoint requests
+        self._scheduler = Scheduler()
+        self._probes = EndpointProbes()
+        self._peers: dict[bytes, _Peer] = {}
+        self._events: list[Event] = []
+        self._wake_at_ns: int | None = None
+        self._now_ns = 0
+        self._enabled = self.all_ports
+        self._next_qpn = FIRST_QPN
+
+    # --- QPs -----------------------------------------------------------------------
+
+    def new_qp_num(self) -> int:
+        """A queue pair number that is not in use, 3 .. 2^24 - 1."""
+        while self._next_qpn in self.qps:
+            self._next_qpn += 1
+        number = self._next_qpn
+        self._next_qpn = FIRST_QPN if number == (1 << 24) - 1 else number + 1
+        return number
+
+    def attach(self, qp: QueuePair, now_ns: int) -> None:
+        """A QP has reached RTR: its peer may write from now on."""
+        peer = self._peer(qp.peer)
+        peer.qps.append(qp)
+        assert qp.paths is not None
+        qp.paths.set_local_ports(self.up_ports, now_ns)
+        qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
+        if self.up_ports != self.all_ports and peer.update is None:
+            self._tell_ports(peer, now_ns)
+
+    def detach(self, qp: QueuePair) -> None:
+        """A QP is going away: nothing of it is answered any more."""
+        peer = self._peers.get(qp.peer)
+        if peer is not None and qp in peer.qps:
+            peer.qps.remove(qp)
+            if not peer.qps:
+                peer.update = None
+
+    def kick(self, qp: QueuePair, now_ns: int) -> None:
+        """Work was posted to this QP."""
+        self._after(qp, now_ns)
+
+    def fail(self, qp: QueuePair, status: WcStatus, reason: str, now_ns: int) -> None:
+        """Take a QP to ERROR."""
+        if qp.state is not QpState.ERROR:
+            self._events.append(qp.fail(status, reason, now_ns))
+
+    # --- In: datagrams -------------------------------------------------------------
+
+    def receive(self, port: int, datagram: bytes | memoryview, now_ns: int) -> None:
+        """A datagram arrived on this port. Whatever it holds, nothing is raised."""
+        self.counters.received += 1
+        try:
+            arrival = decode(datagram)
+        except IcrcError:
+            self.counters.icrc_errors += 1
+            return
+        except DecodeError:
+            self.counters.malformed += 1
+            return
+        if arrival.destination != self.address:
+            self.counters.not_for_us += 1
+            return
+        handler = _HANDLERS.get(type(arrival.packet))
+        if handler is not None:
+            handler(self, port, arrival, now_ns)
+            return
+        qp = self.qps.get(arrival.packet.dqp)  # type: ignore[union-attr]
+        if qp is None or qp.responder is None or qp.peer != arrival.source:
+            self.counters.unknown_qp += 1
+            return
+        _QP_HANDLERS[type(arrival.packet)](self, qp, port, arrival, now_ns)
+        self._after(qp, now_ns)
+
+    def _on_write(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
+        assert qp.responder is not None
+        if qp.state is QpState.ERROR and not qp.responder.error:
+            return
+        qp.responder.on_write(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
+
+    def _on_trimmed(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
+        assert qp.responder is not None
+        if qp.state is not QpState.ERROR:
+            qp.responder.on_trimmed(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
+
+    def _on_probe(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
+        assert qp.responder is not None
+        if qp.state is not QpState.ERROR or qp.responder.error:
+            qp.responder.on_probe(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
+
+    def _on_sack(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
+        if qp.requester is not None:
+            qp.requester.on_sack(arrival.packet, now_ns)  # type: ignore[arg-type]
+
+    def _on_nack(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
+        if qp.requester is not None:
+            qp.requester.on_nack(arrival.packet, now_ns)  # type: ignore[arg-type]
+
+    def _on_transport_ack(
+        self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int
+    ) -> None:
+        ack = arrival.packet
+        assert isinstance(ack, TransportAck)
+        if qp.requester is None:
+            return
+        if not ack.is_nak:
+            qp.requester.on_transport_ack(ack.psn, now_ns)
+            return
+        qp.requester.on_transport_ack(ack.psn - 1, now_ns)  # all before it is acknowledged
+        status = _NAK_STATUS.get(ack.syndrome, WcStatus.REMOTE_OPERATION_ERROR)
+        qp.requester.on_transport_nak(status)
+
+    def _after(self, qp: QueuePair, now_ns: int) -> None:
+        """Take the outcome of one call from a QP: completions, errors, readiness, deadlines."""
+        overrun = qp.collect()
+        requester, responder = qp.requester, qp.responder
+        if qp.state is QpState.ERROR:
+            return
+        if requester is not None:
+            if requester.error is not None:
+                self.fail(qp, requester.error, _reason(requester.error), now_ns)
+                return
+            self._scheduler.wake(qp)
+            self._touch(requester.next_deadline())
+        if responder is not None:
+            if responder.error:
+                status = _NAK_STATUS[responder.error]
+                self.fail(qp, WcStatus.FLUSHED, f"it refused its peer: {status.value}", now_ns)
+                return
+            self._touch(responder.reverse.next_probe_at())
+        if qp.paths is not None:
+            self._touch(qp.paths.next_probe_at())
+        if overrun:
+            self.fail(qp, WcStatus.FLUSHED, overrun, now_ns)
+
+    # --- In: carrier ---------------------------------------------------------------
+
+    def on_ports_changed(self, up_ports: int, now_ns: int) -> None:
+        """The mask of ports with carrier is this from now on; every peer is told."""
+        self.carrier = up_ports
+        self._set_ports(up_ports & self._enabled, now_ns)
+
+    def set_port_enabled(self, port: int, is_enabled: bool) -> None:
+        """The controller's word on a port; a disabled one is down (facts sheet 7.8).
+
+        Dated with the last time the engine was told, as a controller has no clock here.
+        """
+        bit = 1 << port
+        self._enabled = self._enabled | bit if is_enabled else self._enabled & ~bit
+        self._set_ports(self.carrier & self._enabled, self._now_ns)
+
+    def _set_ports(self, up_ports: int, now_ns: int) -> None:
+        if up_ports == self.up_ports:
+            return
+        lost = self.up_ports & ~up_ports
+        self.up_ports = up_ports
+        for peer in self._peers.values():
+            for qp in peer.qps:
+                if qp.paths is not None:
+                    qp.paths.set_local_ports(up_ports, now_ns)
+                    self._after(qp, now_ns)
+            if peer.qps:
+                self._tell_ports(peer, now_ns)
+        self.controls.drop(lost, now_ns)
+        self._background.drop(lost, now_ns)
+
+    def _tell_ports(self, peer: _Peer, now_ns: int) -> None:
+        base_rtt_ns = peer.qps[0].paths.base_rtt_ns if peer.qps[0].paths else 0
+        peer.update = PortUpdate(self.up_ports, base_rtt_ns, now_ns)
+        self._repeat_update(peer, now_ns)
+
+    def _repeat_update(self, peer: _Peer, now_ns: int) -> None:
+        """Send the update that waits, or give up where it was said often enough."""
+        update = peer.update
+        if update is None or not peer.qps:
+            return
+        if not update.tries_left:
+            peer.update = None
+            return
+        update.on_sent(now_ns)
+        self._touch(update.next_at_ns)
+        entry = _way(peer, self.up_ports, now_ns)
+        if entry is None:
+            return
+        destination = peer.qps[0].peer
+
+        def on_answer(rtt_ns: int, port: int, at_ns: int) -> None:
+            if peer.update is update:
+                peer.update = None
+
+        self.counters.port_updates += 1
+        self._request(entry, destination, _PORT_UPDATE, self.up_ports, object(), on_answer)
+
+    # --- In: time ------------------------------------------------------------------
+
+    def next_deadline(self) -> int | None:
+        """When to call :meth:`on_deadline`, ns; None for never. It may turn out too early.
+
+        Deadlines mostly move later, with every answer. Rather than search for the earliest
+        each time, one that was right once is kept; :meth:`on_deadline` finds the next.
+        """
+        return self._wake_at_ns
+
+    def on_deadline(self, now_ns: int) -> None:
+        """Do what is due by now."""
+        self._now_ns = now_ns
+        self._wake_at_ns = None
+        for qp in list(self.qps.values()):
+            if qp.state is QpState.ERROR or qp.paths is None or qp.responder is None:
+                continue
+            requester = qp.requester
+            if requester is not None:
+                due_at_ns = requester.next_deadline()
+                if due_at_ns is not None and due_at_ns <= now_ns:
+                    requester.on_deadline(now_ns)
+            self._probe_paths(qp, now_ns)
+            self._after(qp, now_ns)
+        for peer in self._peers.values():
+            if peer.update is not None:
+                if peer.update.next_at_ns <= now_ns:
+                    self._repeat_update(peer, now_ns)
+                else:
+                    self._touch(peer.update.next_at_ns)
+
+    def _probe_paths(self, qp: QueuePair, now_ns: int) -> None:
+        """Send the EV probes that are due: for bad EVs, and for the way back."""
+        paths, reverse = qp.paths, qp.responder.reverse if qp.responder else None
+        assert paths is not None
+        assert reverse is not None
+        for entry in paths.probes_due(now_ns):
+            self._probe_ev(qp, entry, now_ns)
+        back = reverse.probe_due(now_ns)
+        if back is not None:
+            self._probe_ev(qp, back, now_ns)
+
+    def _probe_ev(self, qp: QueuePair, entry: Entry, now_ns: int) -> None:
+        assert qp.paths is not None
+
+        def on_answer(rtt_ns: int, port: int, at_ns: int) -> None:
+            # The answer went there and back again, so both directions take it.
+            if qp.paths is not None and qp.responder is not None:
+                qp.paths.on_probe_answered(entry.ev, at_ns, False)
+                qp.responder.reverse.on_probe_answered(entry.ev, at_ns)
+                self._after(qp, at_ns)
+
+        key = (qp.peer, entry.ev)
+        if self._probes.join(key, on_answer, now_ns - qp.paths.base_rtt_ns):
+            return
+        self.counters.ev_probes += 1
+        self._request(entry, qp.peer, _EV_PROBE, 0, key, on_answer)
+
+    def _touch(self, deadline_ns: int | None) -> None:
+        wake_at_ns = self._wake_at_ns
+        if deadline_ns is not None and (wake_at_ns is None or deadline_ns < wake_at_ns):
+            self._wake_at_ns = deadline_ns
+
+    # --- Endpoint packets ----------------------------------------------------------
+
+    def request(
+        self, destination: bytes, ev: int, port: int, op: EndpointOp, on_answer: OnAnswer,
+        *, port_mask: int = 0, dscp: int = _NO_TRIM,
+    ) -> None:  # fmt: skip
+        """Queue an EV probe or a port status update for anybody who asks (facts sheet 4.15).
+
+        No QP is needed. ``on_answer(rtt_ns, port, now_ns)`` is called once, or never.
+        Raises RouteError where the destination or the EV has no path.
+        """
+        address = self.routes.lookup(destination).address(ev)
+        envelope = Envelope(self.address, destination, address, ev, dscp, _ecn(dscp))
+        self._background.push(
+            port, self._build_request, (envelope, op, port_mask, object(), on_answer)
+        )
+
+    def _request(
+        self, entry: Entry, destination: bytes, op: EndpointOp, mask: int, key: object,
+        on_answer: OnAnswer,
+    ) -> None:  # fmt: skip
+        dscp = _NO_TRIM if op is _EV_PROBE else _CONTROL
+        envelope = Envelope(
+            self.address, destination, entry.path_address, entry.ev, dscp, _ecn(dscp)
+        )
+        self._background.push(
+            entry.port, self._build_request, (envelope, op, mask, key, on_answer)
+        )
+
+    def _build_request(self, argument: _Request, now_ns: int) -> bytes:
+        envelope, op, mask, key, on_answer = argument
+        request_id = self._probes.open(key, on_answer, now_ns)
+        return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(now_ns)))
+
+    def _on_request(self, port: int, arrival: Arrival, now_ns: int) -> None:
+        """Answer on the path the request came by, in the control class."""
+        request = arrival.packet
+        assert isinstance(request, EndpointRequest)
+        if request.op == _PORT_UPDATE:
+            self._on_peer_ports(arrival.source, request, now_ns)
+        try:
+            address = self.routes.lookup(arrival.source).address(arrival.ev)
+        except RouteError:
+            self.counters.unroutable += 1
+            return
+        envelope = Envelope(
+            self.address, arrival.source, address, arrival.ev, _CONTROL, _NOT_ECT
+        )
+        response = EndpointResponse(request.request_id, request.op, request.tx_timestamp)
+        self.controls.push(port, _build_response, (envelope, response))
+
+    def _on_peer_ports(self, source: bytes, request: EndpointRequest, now_ns: int) -> None:
+        if source not in self._peers and len(self._peers) >= _MAX_PEERS:
+            return
+        peer = self._peer(source)
+        if not peer.ports.update(request.port_status_mask, request.tx_timestamp, now_ns):
+            return
+        self._events.append(PeerPortsChanged(source, request.port_status_mask, now_ns))
+        for qp in peer.qps:
+            if qp.paths is not None:
+                qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
+                self._after(qp, now_ns)
+
+    def _on_response(self, port: int, arrival: Arrival, now_ns: int) -> None:
+        response = arrival.packet
+        assert isinstance(response, EndpointResponse)
+        on_answer = self._probes.answered(response.request_id)
+        if on_answer is not None:
+            on_answer(age_ns(now_ns, response.tx_timestamp), port, now_ns)
+
+    def _peer(self, address: bytes) -> _Peer:
+        peer = self._peers.get(address)
+        if peer is None:
+            peer = self._peers[address] = _Peer()
+        return peer
+
+    # --- Out -----------------------------------------------------------------------
+
+    def transmit(self, now_ns: int, free_ports: int) -> tuple[int, bytes] | None:
+        """The next datagram for one of these ports, (port, datagram), or None.
+
+        Answers first, then endpoint requests, then the QPs in turn.
+        """
+        free_ports &= self.up_ports
+        if self.controls.waiting & free_ports:
+            sent = self.controls.pop(free_ports, now_ns)
+            if sent is not None:
+                return sent
+        if self._background.waiting & free_ports:
+            sent = self._background.pop(free_ports, now_ns)
+            if sent is not None:
+                return sent
+        return self._scheduler.transmit(now_ns, free_ports)
+
+    def events(self) -> list[Event]:
+        """What happened since the last call, in order within each QP."""
+        events = self._events
+        self._events = []
+        for qp in self.qps.values():
+            if qp.paths is not None:
+                events += [
+                    EvChanged(qp.qp_num, qp.peer, change) for change in qp.paths.take_changes()
+                ]
+        return events
+
+
+def _way(peer: _Peer, up_ports: int, now_ns: int) -> Entry | None:
+    """A path to this peer, another plane each time."""
+    for qp in peer.qps:
+        entry = qp.paths.choose(up_ports, now_ns) if qp.paths else None
+        if entry is not None:
+            return entry
+    return None
+
+
+def _ecn(dscp: int) -> int:
+    """Data is ECN-capable, control is not (facts sheet 3.5)."""
+    return _NOT_ECT if dscp == _CONTROL else _ECT0
+
+
+def _build_response(argument: tuple[Envelope, EndpointResponse], now_ns: int) -> bytes:
+    return encode(*argument)
+
+
+def _reason(status: WcStatus) -> str:
+    if status is WcStatus.RETRY_EXCEEDED:
+        return "no answer from its peer within the retry budget"
+    return f"its peer refused a message: {status.value}"
+
+
+_HANDLERS: dict[type, Callable[[Endpoint, int, Arrival, int], None]] = {
+    EndpointRequest: Endpoint._on_request,
+    EndpointResponse: Endpoint._on_response,
+}
+_QP_HANDLERS: dict[type, Callable[[Endpoint, QueuePair, int, Arrival, int], None]] = {
+    Write: Endpoint._on_write,
+    Trimmed: Endpoint._on_trimmed,
+    ReliabilityProbe: Endpoint._on_probe,
+    Sack: Endpoint._on_sack,
+    Nack: Endpoint._on_nack,
+    TransportAck: Endpoint._on_transport_ack,
+}

@@ -1,0 +1,517 @@
+"""Congestion control of one QP: NSCC, "uet-1.0-nscc" (UET 1.0, 3.6.13; facts sheet 6).
+
+Where RoCE paces a rate and waits for pauses or CNPs, MRC keeps a *window*: nominal bytes
+sent and not yet accounted for may reach ``cwnd``. Bytes leave the window when the
+responder's count of received bytes, in every SACK, moves on, or when a packet is declared
+lost; which packet arrived over which path does not matter, so spraying does not disturb it.
+
+Two signals steer the window. ECN, set when a packet leaves a queue, leads: it tells what
+later packets will meet. Delay, RTT above the unloaded RTT, lags: it tells what this one
+met. Table 8-1 joins them:
+
+    =============  ==============================  ================================
+    .              delay < target                  delay >= target
+    =============  ==============================  ================================
+    not marked     idle: grow with the distance    draining: grow alike for all
+    marked         building: let the EVs react     standing: shrink by the excess
+    =============  ==============================  ================================
+
+Increases are collected (``inc_bytes``, bytes squared) and applied a few packets at a
+time. After a trim, *quick adapt* sets the window to what one round trip delivered.
+
+Times are ns, sizes nominal bytes (spec 8.3.1). ``cwnd`` is always a float, everything
+counted is an int; the same calls in the same order give the same floats everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from testbed.transport.mrc.choices import (
+    RCVD_BYTES_UNIT,
+    SACK_THRESHOLD_BYTES,
+    TIMESTAMP_TICK_NS,
+)
+
+QA_THRESHOLD_OFF_NS = (1 << 63) - 1
+
+_NS_BITS = 8 * 10**9  # bits/s x ns per byte
+_REFERENCE_BDP_BYTES = 150_000  # 100 Gb/s x 12 us, where scaling_a is 1
+_REFERENCE_DELAY_NS = 12_000  # where scaling_b is 1
+_DROP_BDPS = 4  # switches drop data at this many plane BDPs (design)
+_DELAY_WEIGHT = 0.0125  # [34]
+_DRAINING_SHARE = 0.25  # of base_rtt, in place of an unmarked sample above target
+_PENALTY_SHIFT = 7
+_RCVD_MASK = (1 << 24) - 1
+
+
+class SchedulerState(Enum):
+    """What the QP scheduler may do with a QP (Figure 4); only READY ones compete."""
+
+    IDLE = "idle"  # nothing queued, nothing in flight
+    PENDING = "pending"  # nothing queued, answers outstanding
+    READY = "ready"  # data queued and the window open
+    ACTIVE = "active"  # data queued and the window full
+
+
+@dataclass(frozen=True, slots=True)
+class CcConfig:
+    """A CC profile: the names of the controller API (facts sheet 7.5), ns and bytes.
+
+    ``speed_bps`` (the lower of the two NICs' total rates) and ``mtu_bytes`` (nominal
+    size of a full packet) are what it was derived from and still needed. Raises
+    ValueError with one sentence, on a line of its own, for each value out of range.
+    """
+
+    disable_qa: bool
+    adjust_bytes_threshold: int  # bytes received after which increases are applied
+    adjust_period_threshold: int  # ns after which they are
+    base_rtt: int  # ns, unloaded
+    eta: float  # bytes added in each adjust period
+    fi: float  # bytes of fair increase
+    fi_scale: float  # bytes of fast increase for each byte received
+    gamma: float  # how much of the excess delay one decrease takes away
+    max_md_jump: float  # least factor of one decrease
+    max_cwnd: int  # bytes, also the window to begin with
+    qa_gate: int  # right shift of max_cwnd: deliver less than that for quick adapt
+    qa_threshold: int  # ns of delay that arm quick adapt without a trim
+    target_delay: int  # ns of queueing
+    speed_bps: int
+    mtu_bytes: int
+
+    def __post_init__(self) -> None:
+        if faults := _faults(self):
+            raise ValueError("\n".join(faults))
+
+    @classmethod
+    def defaults(
+        cls, speed_bps: int, base_rtt_ns: int, mtu_bytes: int, trimming: bool = True
+    ) -> CcConfig:
+        """The values of facts sheet 6.1 for this speed, RTT and packet size.
+
+        Without trimming, quick adapt is armed by a delay close to the one at which
+        switches drop. A bandwidth-delay product below a packet leaves one packet.
+        """
+        scaling_a = speed_bps * base_rtt_ns / _NS_BITS / _REFERENCE_BDP_BYTES
+        return cls(
+            disable_qa=False,
+            adjust_bytes_threshold=8 * mtu_bytes,
+            adjust_period_threshold=base_rtt_ns,
+            base_rtt=base_rtt_ns,
+            eta=0.15 * mtu_bytes * scaling_a,
+            fi=5 * mtu_bytes * scaling_a,
+            fi_scale=0.25 * scaling_a,
+            gamma=0.8,
+            max_md_jump=0.5,
+            max_cwnd=_max_cwnd(speed_bps, base_rtt_ns, mtu_bytes),
+            qa_gate=3,
+            qa_threshold=QA_THRESHOLD_OFF_NS if trimming else (_DROP_BDPS - 1) * base_rtt_ns,
+            target_delay=base_rtt_ns * 3 // 4 if trimming else base_rtt_ns,
+            speed_bps=speed_bps,
+            mtu_bytes=mtu_bytes,
+        )
+
+    @property
+    def alpha(self) -> float:
+        """Proportional increase in bytes per ns: 4 x scaling_a x scaling_b x MTU / target."""
+        scaling_a = self.speed_bps * self.base_rtt / _NS_BITS / _REFERENCE_BDP_BYTES
+        scaling_b = self.target_delay / _REFERENCE_DELAY_NS
+        return 4 * scaling_a * scaling_b * self.mtu_bytes / self.target_delay
+
+
+class CongestionControl:
+    """The window's books, whatever moves the window (facts sheet 6.4); here nothing does.
+
+    Read-only for others: ``cwnd``, ``max_cwnd``, ``inflight``, ``backlog`` and
+    ``rtx_backlog`` (bytes queued: new, lost), ``inflight_pkts`` and ``waiting_rtx``
+    (packets), ``base_rtt_ns`` (the smallest seen), ``avg_delay_ns``. ``inflight`` is
+    signed: the responder rounds its count up, so it reads up to 255 bytes low.
+    """
+
+    __slots__ = (
+        "avg_delay_ns",
+        "backlog",
+        "base_rtt_ns",
+        "cwnd",
+        "inflight",
+        "inflight_pkts",
+        "last_rcvd",
+        "max_cwnd",
+        "mtu_bytes",
+        "rtx_backlog",
+        "sack_threshold_bytes",
+        "waiting_rtx",
+    )
+
+    def __init__(
+        self, window_bytes: float, base_rtt_ns: int, mtu_bytes: int, sack_threshold_bytes: int
+    ) -> None:
+        self.cwnd = self.max_cwnd = float(window_bytes)
+        self.base_rtt_ns = base_rtt_ns
+        self.mtu_bytes = mtu_bytes
+        self.sack_threshold_bytes = sack_threshold_bytes
+        self.avg_delay_ns = 0.0
+        self.inflight = self.inflight_pkts = 0
+        self.backlog = self.waiting_rtx = self.rtx_backlog = 0
+        self.last_rcvd = 0
+
+    def can_send(self) -> bool:
+        """Whether a packet of any size may leave; the last one may overshoot ([32])."""
+        return self.inflight < self.cwnd
+
+    @property
+    def state(self) -> SchedulerState:
+        """Figure 4 as it is now."""
+        if self.backlog > 0 or self.waiting_rtx > 0:
+            return SchedulerState.READY if self.can_send() else SchedulerState.ACTIVE
+        return SchedulerState.PENDING if self.inflight_pkts > 0 else SchedulerState.IDLE
+
+    def on_queued(self, size: int) -> None:
+        """New data of this nominal size waits to be sent."""
+        self.backlog += size
+
+    def on_sent(self, size: int, is_rtx: bool) -> bool:
+        """A packet leaves; the answer is whether to ask for a SACK with it (BTH.a)."""
+        self.inflight += size
+        self.inflight_pkts += 1
+        if is_rtx:
+            self.waiting_rtx -= 1
+            self.rtx_backlog -= size
+        else:
+            self.backlog -= size
+        cwnd = self.cwnd
+        return cwnd - self.inflight < self.mtu_bytes or cwnd < self.sack_threshold_bytes
+
+    def on_found(self, size: int) -> None:
+        """A packet on the lost list was acknowledged before its resend left.
+
+        The verdict took its size off, and the responder's count does so again: call
+        this before or after the SACK that says so.
+        """
+        self.inflight += size
+        self.inflight_pkts += 1
+        self.waiting_rtx -= 1
+        self.rtx_backlog -= size
+
+    def on_sack(
+        self,
+        now: int,
+        rcvd_bytes: int,
+        marked: bool,
+        rtt_ns: int | None,
+        penalty: int,
+        restore: bool,
+        packets: int,
+    ) -> None:
+        """A SACK came at ``now`` (ns).
+
+        ``rcvd_bytes`` is the field of CC_STATE as it is, 24 bits in units of 256 bytes;
+        ``marked``: m is not NONE; ``rtt_ns``: the sample, None where it would be
+        ambiguous; ``penalty``, ``restore``: rcv_cwnd_pen (0..127) and r_c; ``packets``:
+        PSNs this SACK acknowledges for the first time, those of :meth:`on_found` included.
+        """
+        self._take_received(rcvd_bytes, packets)
+        self._learn_base_rtt(rtt_ns)
+
+    def on_nack(self, now: int, size: int, is_trim: bool, rtt_ns: int | None) -> None:
+        """The responder refused a packet in flight: trimmed, at whatever hop, or otherwise.
+
+        Call this or :meth:`on_loss`, once for each transmission given up.
+        """
+        self._mark_lost(size)
+        self._learn_base_rtt(rtt_ns)
+
+    def on_loss(self, size: int) -> None:
+        """A packet in flight is declared lost: by a hole, a probe's answer or the timer."""
+        self._mark_lost(size)
+
+    def _take_received(self, rcvd_bytes: int, packets: int) -> int:
+        """Facts sheet 6.3 step 1: bytes newly received, 0 where the SACK is an old one."""
+        ahead = rcvd_bytes - self.last_rcvd & _RCVD_MASK
+        if ahead > _RCVD_MASK >> 1:
+            ahead = 0
+        else:
+            self.last_rcvd = rcvd_bytes
+        newly = ahead * RCVD_BYTES_UNIT
+        self.inflight -= newly
+        self.inflight_pkts -= packets
+        return newly
+
+    def _mark_lost(self, size: int) -> None:
+        self.inflight -= size
+        self.inflight_pkts -= 1
+        self.waiting_rtx += 1
+        self.rtx_backlog += size
+
+    def _learn_base_rtt(self, rtt_ns: int | None) -> None:
+        if rtt_ns is not None and 0 < rtt_ns < self.base_rtt_ns:
+            self.base_rtt_ns = rtt_ns
+
+
+class NoCongestionControl(CongestionControl):
+    """What a CC profile with algorithm NULL means: a fixed window, or none at all."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        base_rtt_ns: int,
+        mtu_bytes: int,
+        window_bytes: int | None = None,
+        sack_threshold_bytes: int = SACK_THRESHOLD_BYTES,
+    ) -> None:
+        window = math.inf if window_bytes is None else window_bytes
+        super().__init__(window, base_rtt_ns, mtu_bytes, sack_threshold_bytes)
+
+
+class Nscc(CongestionControl):
+    """The window of UET 1.0 (facts sheet 6.4 to 6.6), one per QP ([31]).
+
+    ``sack_threshold_bytes`` is what makes the responder send a SACK unasked: with a
+    smaller window every packet asks. A delay below ``zero_delay_ns`` counts as none.
+    MTU <= cwnd <= max_cwnd holds between calls.
+    """
+
+    __slots__ = (
+        "achieved_bytes",
+        "alpha",
+        "bytes_ignored",
+        "bytes_to_ignore",
+        "config",
+        "fi_count",
+        "inc_bytes",
+        "increase",
+        "last_adjust_ns",
+        "last_dec_ns",
+        "qa_end_ns",
+        "received_bytes",
+        "saved_cwnd",
+        "trigger_qa",
+        "zero_delay_ns",
+    )
+
+    def __init__(
+        self,
+        config: CcConfig,
+        sack_threshold_bytes: int = SACK_THRESHOLD_BYTES,
+        zero_delay_ns: int = TIMESTAMP_TICK_NS,
+    ) -> None:
+        super().__init__(config.max_cwnd, config.base_rtt, config.mtu_bytes, sack_threshold_bytes)
+        self.config = config
+        self.alpha = config.alpha
+        self.zero_delay_ns = zero_delay_ns
+        self.saved_cwnd = self.inc_bytes = 0.0
+        self.received_bytes = self.achieved_bytes = self.fi_count = 0
+        self.increase = self.trigger_qa = False
+        self.bytes_to_ignore = self.bytes_ignored = 0
+        self.qa_end_ns = self.last_adjust_ns = self.last_dec_ns = 0
+
+    def on_sack(
+        self,
+        now: int,
+        rcvd_bytes: int,
+        marked: bool,
+        rtt_ns: int | None,
+        penalty: int,
+        restore: bool,
+        packets: int,
+    ) -> None:
+        """Facts sheet 6.4, SACK; without a usable RTT only the books and the penalty move."""
+        newly = self._take_received(rcvd_bytes, packets)
+        self.bytes_ignored += newly
+        self.received_bytes += newly
+        self.achieved_bytes += newly
+        limited = (penalty > 0 or restore) and self._is_limited(penalty, restore, newly)
+        if rtt_ns is None or rtt_ns <= 0:
+            return
+        if rtt_ns < self.base_rtt_ns:
+            self._learn_base_rtt(rtt_ns)  # never in the steady state: worth the test
+        delay_ns = rtt_ns - self.base_rtt_ns
+        self._average_delay(delay_ns, marked)
+        if self._quick_adapt(now, False, marked, delay_ns):
+            return
+        self._move_by_quadrant(now, newly, marked, delay_ns, limited)
+        config = self.config
+        if (
+            self.received_bytes > config.adjust_bytes_threshold
+            or now - self.last_adjust_ns >= config.adjust_period_threshold
+        ):
+            self._fulfil(now)
+
+    def on_nack(self, now: int, size: int, is_trim: bool, rtt_ns: int | None) -> None:
+        """Facts sheet 6.4, NACK: a trim takes its size off the window or starts quick adapt."""
+        super().on_nack(now, size, is_trim, rtt_ns)
+        if not is_trim:
+            return
+        self._average_delay(self.config.base_rtt, True)
+        self.bytes_ignored += size
+        self.trigger_qa = True
+        if not self._quick_adapt(now, True, True, 0):
+            self.cwnd = max(self.cwnd - size, float(self.mtu_bytes))
+
+    def on_loss(self, size: int) -> None:
+        """Facts sheet 6.4, inferred loss: the window shrinks by what is missing."""
+        super().on_loss(size)
+        self.bytes_ignored += size
+        self.cwnd = max(self.cwnd - size, float(self.mtu_bytes))
+
+    def _is_limited(self, penalty: int, restore: bool, newly: int) -> bool:
+        """The responder's penalty (6.6): 64 over one RTT halves, 127 leaves about a packet."""
+        if penalty > 0:
+            if self.saved_cwnd == 0:
+                self.saved_cwnd = self.cwnd
+            cut = penalty * newly >> _PENALTY_SHIFT
+            # In flight as it was before this SACK: without these bytes, each SACK would
+            # take them off the window too, and any penalty would end at one packet.
+            used = min(self.cwnd, float(self.inflight + newly))
+            self.cwnd = max(used - cut, float(self.mtu_bytes))
+            return True
+        if restore and self.saved_cwnd > 0:
+            self.cwnd = min(self.saved_cwnd, self.max_cwnd)
+            self.saved_cwnd = 0.0
+        return False
+
+    def _learn_base_rtt(self, rtt_ns: int | None) -> None:
+        """6.4 step 5: a smaller RTT, and the largest window that goes with it.
+
+        Everything else stays as configured: the sheet names these two only, and a target
+        that followed each QP's own path would let one QP starve another.
+        """
+        if rtt_ns is None or not 0 < rtt_ns < self.base_rtt_ns:
+            return
+        self.base_rtt_ns = rtt_ns
+        limit = _max_cwnd(self.config.speed_bps, rtt_ns, self.mtu_bytes)
+        self.max_cwnd = min(self.max_cwnd, float(limit))
+        self.cwnd = min(self.cwnd, self.max_cwnd)
+
+    def _average_delay(self, delay_ns: int, marked: bool) -> None:
+        """6.5 avg_delay: late but unmarked means the queue drains, so less is blended in."""
+        sample = float(delay_ns)
+        if not marked and delay_ns > self.config.target_delay:
+            sample = _DRAINING_SHARE * self.base_rtt_ns
+        self.avg_delay_ns += _DELAY_WEIGHT * (sample - self.avg_delay_ns)
+
+    def _quick_adapt(self, now: int, is_loss: bool, marked: bool, delay_ns: int) -> bool:
+        """6.5 quick_adapt: once a period, where little got through, take that as the window.
+
+        True where the caller has to leave the window alone: after a hit, and for marks
+        of packets sent before the last hit.
+        """
+        config = self.config
+        if config.disable_qa:
+            return False
+        if marked and self.bytes_ignored < self.bytes_to_ignore:
+            self._drop_increase()
+            return True
+        if now < self.qa_end_ns:
+            return False
+        is_hit = (
+            self.qa_end_ns != 0
+            and (self.trigger_qa or is_loss or delay_ns > config.qa_threshold)
+            and self.achieved_bytes < int(self.max_cwnd) >> config.qa_gate
+        )
+        if is_hit:
+            self.cwnd = float(max(self.achieved_bytes, self.mtu_bytes))
+            self.bytes_to_ignore = self.inflight
+            self.bytes_ignored = 0
+            self.trigger_qa = False
+            self._drop_increase()
+        self.achieved_bytes = 0
+        self.qa_end_ns = now + self.base_rtt_ns + config.target_delay
+        return is_hit
+
+    def _move_by_quadrant(
+        self, now: int, newly: int, marked: bool, delay_ns: int, limited: bool
+    ) -> None:
+        """Table 8-1."""
+        if delay_ns < self.config.target_delay:
+            if not marked and not limited:
+                self._proportional_increase(newly, delay_ns)
+        elif marked:
+            self._multiplicative_decrease(now)
+        elif not limited:
+            self._fair_increase(newly)
+
+    def _fair_increase(self, newly: int) -> None:
+        """The same for every QP, so that small windows catch up."""
+        self.inc_bytes += self.config.fi * newly
+
+    def _proportional_increase(self, newly: int, delay_ns: int) -> None:
+        """The more, the further the delay is below its target."""
+        self._fast_increase(newly, delay_ns)
+        if not self.increase:
+            self.inc_bytes += self.alpha * newly * (self.config.target_delay - delay_ns)
+
+    def _fast_increase(self, newly: int, delay_ns: int) -> None:
+        """Exponential growth once a whole window has met no queue at all."""
+        if delay_ns >= self.zero_delay_ns:
+            self._stop_fast_increase()
+            return
+        self.fi_count += newly
+        if self.increase or self.fi_count > self.cwnd:
+            self.cwnd = min(self.cwnd + newly * self.config.fi_scale, self.max_cwnd)
+            self.increase = True
+
+    def _multiplicative_decrease(self, now: int) -> None:
+        """Once an RTT: shrink by gamma times the excess of the average delay."""
+        self._stop_fast_increase()
+        config = self.config
+        average_ns = self.avg_delay_ns
+        if average_ns > config.target_delay and now - self.last_dec_ns > self.base_rtt_ns:
+            excess = (average_ns - config.target_delay) / average_ns
+            factor = max(1 - config.gamma * excess, config.max_md_jump)
+            self.cwnd = max(self.cwnd * factor, float(self.mtu_bytes))
+            self.last_dec_ns = now
+
+    def _fulfil(self, now: int) -> None:
+        """Apply what the increases have collected; eta once a period, whatever happens."""
+        config = self.config
+        cwnd = self.cwnd + self.inc_bytes / self.cwnd
+        if now - self.last_adjust_ns >= config.adjust_period_threshold:
+            cwnd += config.eta
+            self.last_adjust_ns = now
+        self.cwnd = min(cwnd, self.max_cwnd)
+        self._drop_increase()
+
+    def _stop_fast_increase(self) -> None:
+        self.fi_count = 0
+        self.increase = False
+
+    def _drop_increase(self) -> None:
+        self.inc_bytes = 0.0
+        self.received_bytes = 0
+
+
+def _max_cwnd(speed_bps: int, rtt_ns: int, mtu_bytes: int) -> int:
+    """1.5 bandwidth-delay products, at least a packet."""
+    return max(3 * speed_bps * rtt_ns // (2 * _NS_BITS), mtu_bytes)
+
+
+def _faults(config: CcConfig) -> list[str]:
+    """A sentence for every value out of range."""
+    inf = math.inf
+    ranges = (
+        ("adjust_bytes_threshold", 0, inf, "bytes"),
+        ("adjust_period_threshold", 0, inf, "ns"),
+        ("base_rtt", 1, inf, "ns"),
+        ("eta", 0, inf, "bytes"),
+        ("fi", 0, inf, "bytes"),
+        ("fi_scale", 0, inf, "bytes per byte"),
+        ("gamma", 0, 1, "a share"),
+        ("max_md_jump", 0, 1, "a factor"),
+        ("max_cwnd", config.mtu_bytes, inf, "bytes, at least a packet"),
+        ("qa_gate", 0, 63, "a shift"),
+        ("qa_threshold", 0, inf, "ns"),
+        ("target_delay", 1, inf, "ns"),
+        ("speed_bps", 1, inf, "bit/s"),
+        ("mtu_bytes", 1, inf, "bytes"),
+    )
+    found = []
+    for name, least, most, unit in ranges:
+        value = getattr(config, name)
+        if not least <= value <= most or value == inf:  # a NaN is in no range
+            upper = "" if most == inf else f" and at most {most}"
+            found.append(f"{name} is {value} ({unit}): give at least {least}{upper}.")
+    return found

@@ -1,0 +1,55 @@
+"""Telling a peer which of our ports are up (spec 7.4.8; facts sheet 4.15).
+
+Losing a NIC port takes a plane away from everybody who sends to this NIC. Each peer gets
+the mask of ports that are up, again every two base RTTs, each time on another live plane,
+until it answers or eight were sent. A newer change replaces what is still being told.
+"""
+
+from __future__ import annotations
+
+from testbed.transport.mrc.choices import PORT_UPDATE_INTERVAL_BASE_RTTS, PORT_UPDATE_TRIES
+from testbed.transport.mrc.clock import WRAP_NS
+from testbed.transport.mrc.serial import signed
+
+
+class PortUpdate:
+    """One mask on its way to one peer."""
+
+    __slots__ = ("interval_ns", "mask", "next_at_ns", "tries_left")
+
+    def __init__(self, mask: int, base_rtt_ns: int, now_ns: int) -> None:
+        self.mask = mask
+        self.interval_ns = PORT_UPDATE_INTERVAL_BASE_RTTS * base_rtt_ns
+        self.next_at_ns = now_ns
+        self.tries_left = PORT_UPDATE_TRIES
+
+    def on_sent(self, now_ns: int) -> None:
+        """One more try has left."""
+        self.tries_left -= 1
+        self.next_at_ns = now_ns + self.interval_ns
+
+
+class PeerPorts:
+    """What a peer last said of its ports; out-of-order updates are told by their time stamp."""
+
+    __slots__ = ("_heard_at_ns", "_stamp", "mask")
+
+    def __init__(self) -> None:
+        self.mask = -1  # every port, until it says otherwise
+        self._stamp = 0
+        self._heard_at_ns: int | None = None
+
+    def update(self, mask: int, stamp: int, now_ns: int) -> bool:
+        """Take in an update with a 16-bit time stamp; True where it changes the mask.
+
+        Updates are repeated and overtake one another on different planes. Within half the
+        stamp's wrap (4.2 ms) an older one is recognised and ignored; later than that
+        nothing old can be on its way any more.
+        """
+        is_comparable = self._heard_at_ns is not None and now_ns - self._heard_at_ns < WRAP_NS // 2
+        if is_comparable and signed(stamp - self._stamp, 16) < 0:
+            return False
+        self._stamp, self._heard_at_ns = stamp, now_ns
+        is_new = mask != self.mask
+        self.mask = mask
+        return is_new

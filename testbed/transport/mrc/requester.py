@@ -1,0 +1,506 @@
+"""The sending half of a QP: messages out, SACKs in, exactly what is missing sent again.
+
+Three ways in besides :meth:`Requester.post`: an answer of the peer, a deadline, and a free
+port. Each packet picks its EV the moment a port is free, not when it is queued (spec
+GetSendParams). Order of service: reliability probe, request for a lost Transport ACK,
+retransmissions, new data (facts sheet 4.3).
+
+Silence is answered in two steps. After two round trips a reliability probe asks what has
+arrived, which costs no PSN and repairs a lost tail. The timer of section 4.9 runs on the
+oldest unacknowledged packet beside it and ends the QP when its retries are used up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from testbed.transport.mrc.choices import (
+    PSN_RANGE_UNIT,
+    SACK_BITMAP_BITS,
+    TAIL_PROBE_BASE_RTTS,
+)
+from testbed.transport.mrc.clock import age_ns, timestamp
+from testbed.transport.mrc.completion import WcStatus
+from testbed.transport.mrc.reliability.loss import Shown
+from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, LOST, Packet, SendWindow
+from testbed.transport.mrc.serial import MSN_MASK, PSN_MASK, RCVD_BYTES_BITS, expand
+from testbed.transport.mrc.wire.codec import Envelope, encode
+from testbed.transport.mrc.wire.codes import NackReason, PathMark
+from testbed.transport.mrc.wire.packets import Nack, ReliabilityProbe, Sack, Write
+from topologies.numbers import Dscp, Ecn
+
+if TYPE_CHECKING:
+    from testbed.transport.mrc.ev.pathset import PathSet
+    from testbed.transport.mrc.ev.reverse import ReverseSet
+    from testbed.transport.mrc.ev.rotation import Entry
+    from testbed.transport.mrc.messages import Message
+    from testbed.transport.mrc.nscc import CongestionControl
+    from testbed.transport.mrc.reliability.loss import LossDetector
+    from testbed.transport.mrc.reliability.retry import RetrySchedule
+
+# Plain integers: comparing enum members costs more than what surrounds it.
+_ECT0 = int(Ecn.ECT0)
+_NO_TRIM = int(Dscp.NO_TRIM)
+_TRIMMABLE, _TRIMMABLE_RETX = int(Dscp.TRIMMABLE), int(Dscp.TRIMMABLE_RETX)
+_MARK_NONE, _ALWAYS_SKIP = int(PathMark.NONE), int(PathMark.ALWAYS_SKIP)
+_SKIP_ONCE = int(PathMark.SKIP_ONCE)
+_TRIMMED, _TRIMMED_LASTHOP = int(NackReason.TRIMMED), int(NackReason.TRIMMED_LASTHOP)
+_UNEXPECTED = int(NackReason.UNEXP_EVENT)
+
+_SRTT_WEIGHT = 8
+_MAX_PROBES = 16
+_MAX_TAIL_BACKOFF = 6
+
+Sent = tuple[int, bytes]
+
+
+class RequesterCounters:
+    """What a requester did, in packets; the causes of retransmission add up to ``resent``."""
+
+    __slots__ = ("found", "lost_by_evidence", "lost_by_nack", "lost_by_timer",
+                 "probes", "resent", "sent", "sent_bytes", "solicited", "spurious",
+                 "timeouts")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.sent = self.sent_bytes = self.resent = 0
+        self.lost_by_nack = self.lost_by_evidence = self.lost_by_timer = 0
+        self.found = self.spurious = self.solicited = self.probes = self.timeouts = 0
+
+
+class Requester:
+    """One QP's send queue.
+
+    ``source``, ``destination``: inner addresses, 16 bytes. ``nominal_overhead_bytes``:
+    what a write's nominal size is above its payload (spec 8.3.1). ``mpr`` in units of 128
+    PSNs; ``max_wimm``: immediates in flight at once. ``can_trim``: the peer answers trimmed
+    packets with a NACK, otherwise data goes out as NO_TRIM (facts sheet 4.17).
+    """
+
+    def __init__(
+        self, *, source: bytes, destination: bytes, qpn: int, peer_qpn: int, first_psn: int,
+        path_mtu: int, nominal_overhead_bytes: int, mpr: int, max_wimm: int, can_trim: bool,
+        is_mpr_dynamic: bool, paths: PathSet, cc: CongestionControl, loss: LossDetector,
+        retry: RetrySchedule, reverse: ReverseSet,
+    ) -> None:  # fmt: skip
+        self.window = SendWindow(first_psn)
+        self.messages: deque[Message] = deque()  # posted, not completed, in order
+        self.completed: deque[Message] = deque()  # taken by the QP
+        self.error: WcStatus | None = None
+        self.counters = RequesterCounters()
+        self.paths, self.cc, self.loss, self.retry = paths, cc, loss, retry
+        self.reverse = reverse
+        self.bytes_acked = 0
+        self.srtt_ns = cc.base_rtt_ns
+        self._source, self._destination = source, destination
+        self._ids = qpn & 0xFFFF, peer_qpn & 0xFFFF
+        self._peer_qpn = peer_qpn
+        self._path_mtu = path_mtu
+        self._overhead_bytes = nominal_overhead_bytes
+        self._range_psns = mpr * PSN_RANGE_UNIT
+        self._is_mpr_dynamic = is_mpr_dynamic
+        self._max_wimm = max_wimm
+        self._wimm_in_flight = 0
+        self._dscp, self._dscp_rtx = (
+            (_TRIMMABLE, _TRIMMABLE_RETX) if can_trim else (_NO_TRIM, _NO_TRIM)
+        )
+        self._unsent: deque[Message] = deque()  # posted, not wholly sent
+        self._allocated_psn = first_psn
+        self._msn = self._rqmsn = 0
+        self._timer_at_ns = 0
+        self._heard_at_ns = self._sent_at_ns = 0
+        self._tail_backoff = 0
+        self._probe_pending = False
+        self._probes: dict[int, tuple[int, Entry]] = {}  # id -> sent at, on which EV
+        self._probe_id = 0
+        self._solicit_pending = False
+        self._received = 0  # the newest rcvd_bytes, unwrapped
+
+    # --- posting -------------------------------------------------------------------
+
+    def post(self, message: Message, now_ns: int) -> None:
+        """Queue a write; PSNs, MSN and RQMSN are given to it here."""
+        self._allocated_psn = message.number(
+            self._msn, self._rqmsn if message.imm is not None else 0, self._allocated_psn,
+            self._path_mtu,
+        )  # fmt: skip
+        self._msn += 1
+        if message.imm is not None:
+            self._rqmsn += 1
+        if not self.messages:
+            self._restart_timer(now_ns)
+            self._heard_at_ns = now_ns
+            self._tail_backoff = 0
+        self.messages.append(message)
+        self._unsent.append(message)
+        packets = message.last_psn - message.first_psn + 1
+        self.cc.on_queued(message.length + packets * self._overhead_bytes)
+
+    # --- sending -------------------------------------------------------------------
+
+    @property
+    def has_work(self) -> bool:
+        """True where something could leave if a port of a good path were free."""
+        if self.error:
+            return False
+        if self._probe_pending or self._solicit_pending:
+            return True
+        return self.cc.can_send() and (self.window.next_lost() is not None or self._may_send_new())
+
+    def transmit(self, now_ns: int, free_ports: int) -> Sent | None:
+        """The next packet that may leave on one of these ports: (port, datagram), or None."""
+        if not free_ports & self.paths.usable_ports or self.error:
+            return None
+        if self._probe_pending or self._solicit_pending:
+            if self._probe_pending:
+                return self._send_probe(now_ns, free_ports)
+            return self._send_solicitation(now_ns, free_ports)
+        if not self.cc.can_send():
+            return None
+        packet = self.window.next_lost()
+        if packet is not None:
+            return self._send_again(packet, now_ns, free_ports)
+        if not self._may_send_new():
+            return None
+        return self._send_new(now_ns, free_ports)
+
+    def _may_send_new(self) -> bool:
+        """Is there unsent data inside the PSN window and the limit of immediates?"""
+        unsent, window = self._unsent, self.window
+        if not unsent or window.next_psn - window.first_psn + 1 >= self._range_psns:
+            return False
+        message = unsent[0]
+        return (
+            message.imm is None
+            or window.next_psn != message.first_psn
+            or self._wimm_in_flight < self._max_wimm
+        )
+
+    def _send_new(self, now_ns: int, free_ports: int) -> Sent | None:
+        entry = self.paths.choose(free_ports, now_ns)
+        if entry is None:
+            return None
+        message, psn = self._unsent[0], self.window.next_psn
+        offset = (psn - message.first_psn) * self._path_mtu
+        length = min(self._path_mtu, message.length - offset)
+        size = -(-length // 4) * 4 + self._overhead_bytes + (
+            4 if message.imm is not None and psn == message.last_psn else 0
+        )
+        packet = Packet(psn, message, offset, length, size, entry)
+        self.window.add(packet)
+        if message.imm is not None and psn == message.first_psn:
+            self._wimm_in_flight += 1
+        if psn == message.last_psn:
+            self._unsent.popleft()
+        ask = self.cc.on_sent(size, False)
+        self.counters.sent += 1
+        self.counters.sent_bytes += size
+        return entry.port, self._write(packet, now_ns, ask or psn == message.last_psn, self._dscp)
+
+    def _send_again(self, packet: Packet, now_ns: int, free_ports: int) -> Sent | None:
+        entry = self.paths.choose(free_ports, now_ns, packet.entry)
+        if entry is None:
+            return None
+        packet.entry = entry
+        self.window.resend(packet)
+        self.cc.on_sent(packet.size_bytes, True)
+        self.counters.resent += 1
+        self.counters.sent_bytes += packet.size_bytes
+        return entry.port, self._write(packet, now_ns, False, self._dscp_rtx, True)
+
+    def _write(
+        self, packet: Packet, now_ns: int, ask: bool, dscp: int, is_rtx: bool = False
+    ) -> bytes:
+        """Encode one transmission of a packet and enter it into the books of loss."""
+        entry = packet.entry
+        entry.sent += 1
+        self.loss.on_sent(packet, now_ns)
+        self.reverse.on_data_sent(now_ns)
+        self._sent_at_ns = now_ns
+        return self._encode_write(
+            packet.message, packet.psn, packet.offset, packet.length, entry, now_ns, ask, dscp,
+            is_rtx,
+        )  # fmt: skip
+
+    def _encode_write(
+        self, message: Message, psn: int, offset: int, length: int, entry: Entry, now_ns: int,
+        ask: bool, dscp: int, is_rtx: bool,
+    ) -> bytes:  # fmt: skip
+        is_last = psn == message.last_psn
+        return encode(
+            Envelope(
+                self._source, self._destination, entry.path_address, entry.ev, dscp, _ECT0
+            ),
+            Write(
+                message.opcode(psn), self._peer_qpn, psn & PSN_MASK, ask, is_rtx,
+                is_last and message.is_solicited, timestamp(now_ns), message.msn & MSN_MASK,
+                message.rqmsn & MSN_MASK, message.va + offset, message.rkey, message.length,
+                message.imm if is_last else None, message.data[offset : offset + length],
+            ),
+        )  # fmt: skip
+
+    def _send_probe(self, now_ns: int, free_ports: int) -> Sent | None:
+        entry = self.paths.choose(free_ports, now_ns)
+        if entry is None:
+            return None
+        self._probe_pending = False
+        self._probe_id = probe_id = self._probe_id + 1 & 0xFFFF
+        if len(self._probes) >= _MAX_PROBES:
+            del self._probes[next(iter(self._probes))]
+        self._probes[probe_id] = now_ns, entry
+        self.counters.probes += 1
+        self._sent_at_ns = now_ns
+        probe = ReliabilityProbe(self._peer_qpn, probe_id, *self._ids, timestamp(now_ns))
+        # NO_TRIM: a probe that waits in the data queue but is not cut to pieces there.
+        return entry.port, encode(self._envelope(entry, _NO_TRIM), probe)
+
+    def _send_solicitation(self, now_ns: int, free_ports: int) -> Sent | None:
+        """Send the last packet of what was acknowledged again: a duplicate is answered.
+
+        Every packet of it has arrived, only the Transport ACK is missing (facts sheet 4.4:
+        duplicates below the edge are answered with a Transport ACK). Outside the books of
+        congestion control, as duplicates are not in rcvd_bytes.
+        """
+        message = self._last_acknowledged()
+        self._solicit_pending = False
+        if message is None:
+            return None
+        entry = self.paths.choose(free_ports, now_ns)
+        if entry is None:
+            self._solicit_pending = True
+            return None
+        self.counters.solicited += 1
+        self._sent_at_ns = now_ns
+        offset = (message.last_psn - message.first_psn) * self._path_mtu
+        return entry.port, self._encode_write(
+            message, message.last_psn, offset, message.length - offset, entry, now_ns, True,
+            self._dscp_rtx, True,
+        )  # fmt: skip
+
+    def _last_acknowledged(self) -> Message | None:
+        """The newest message all of whose packets are acknowledged but not itself."""
+        found = None
+        for message in self.messages:
+            if message.last_psn >= self.window.first_psn:
+                break
+            found = message
+        return found
+
+    def _envelope(self, entry: Entry, dscp: int) -> Envelope:
+        return Envelope(
+            self._source, self._destination, entry.path_address, entry.ev, dscp, _ECT0
+        )
+
+    # --- answers of the peer -------------------------------------------------------
+
+    def on_sack(self, sack: Sack, now_ns: int) -> None:
+        """Take in a SACK: acknowledgements, EV marks, congestion signals, proofs of loss."""
+        window = self.window
+        cack = expand(sack.cack_psn, window.first_psn - 1)
+        if cack >= window.next_psn or self.error:
+            return  # acknowledges what was never sent
+        ack_psn = None if sack.pr else min(cack + sack.ack_psn_offset, window.next_psn)
+        trigger = None if ack_psn is None else window.packets.get(ack_psn)
+        answered = trigger if trigger is not None and _is_latest(trigger, sack) else None
+        before = window.first_psn
+        newly = window.acknowledge(cack, cack + sack.sack_offset, sack.sack_bitmap, ack_psn)
+        self._note_acknowledged(newly, trigger if answered is None else None, sack)
+        if answered is not None:
+            self.reverse.on_forward_confirmed(answered.entry)
+        rtt_ns = self._sample(answered, sack, now_ns)
+        marked = sack.m != _MARK_NONE
+        if marked:
+            self._on_marked(sack, now_ns)
+        self.cc.on_sack(
+            now_ns, sack.rcvd_bytes, marked, rtt_ns, sack.rcv_cwnd_pen, sack.r_c, len(newly)
+        )
+        if sack.mpr and self._is_mpr_dynamic:
+            self._range_psns = sack.mpr * PSN_RANGE_UNIT
+        made = self._unwrap_received(sack.rcvd_bytes)
+        if newly:
+            self.loss.on_acknowledged(newly, answered, ~self.paths.live_ports, made)
+        if sack.pr:
+            self._on_probe_answered(sack, marked, made, now_ns)
+        base = cack + sack.sack_offset
+        lost = self.loss.verdicts(Shown(min(base, cack + 1), base + SACK_BITMAP_BITS - 1, made))
+        self._lose_all(lost, "lost_by_evidence", now_ns)
+        self._on_heard(now_ns)
+        if window.first_psn > before:
+            self.retry.on_progress()
+            self._restart_timer(now_ns)
+
+    def on_nack(self, nack: Nack, now_ns: int) -> None:
+        """A packet was refused: send it again; what else follows depends on the reason."""
+        if self.error:
+            return
+        if nack.nack_reason == _UNEXPECTED:
+            self.error = WcStatus.REMOTE_OPERATION_ERROR
+            return
+        self._on_heard(now_ns)
+        packet = self.window.packets.get(expand(nack.nack_psn, self.window.first_psn))
+        if packet is None or packet.state != IN_FLIGHT or not _is_latest(packet, nack):
+            return  # an earlier transmission was meant
+        is_trim = nack.nack_reason in (_TRIMMED, _TRIMMED_LASTHOP)
+        # No RTT sample: a packet cut on its way is faster than any whole one could be.
+        self.cc.on_nack(now_ns, packet.size_bytes, is_trim, None)
+        self.window.lose(packet)
+        self.counters.lost_by_nack += 1
+        if nack.nack_reason == _TRIMMED:
+            self.paths.on_trimmed(packet.entry.ev, now_ns)
+
+    def on_transport_ack(self, psn: int, now_ns: int) -> None:
+        """Complete the messages up to this PSN (24 bits), in order (facts sheet 4.1, 8.4)."""
+        window = self.window
+        cack = expand(psn, window.first_psn - 1)
+        if cack >= window.next_psn or self.error:
+            return
+        if cack >= window.first_psn:  # its SACK was lost or is late
+            self._note_acknowledged(window.acknowledge(cack, cack + 1, 0), None, None)
+        is_progress = False
+        while self.messages and self.messages[0].last_psn <= cack:
+            message = self.messages.popleft()
+            self.bytes_acked += message.length
+            if message.imm is not None:
+                self._wimm_in_flight -= 1
+            self.completed.append(message)
+            is_progress = True
+        self._on_heard(now_ns)
+        if is_progress:
+            self.retry.on_progress()
+            self._restart_timer(now_ns)
+            if self._solicit_pending and self._last_acknowledged() is None:
+                self._solicit_pending = False
+
+    def on_transport_nak(self, status: WcStatus) -> None:
+        """The peer refused a message for good."""
+        self.error = self.error or status
+
+    def _note_acknowledged(
+        self, newly: list[Packet], ambiguous: Packet | None, sack: Sack | None
+    ) -> None:
+        """Books of what just arrived for the first time."""
+        paths, cc = self.paths, self.cc
+        for packet in newly:
+            if packet.state == LOST:  # counted as gone, and here it is
+                cc.on_found(packet.size_bytes)
+                self.counters.found += 1
+                self._on_spurious()
+            elif packet.tries == 1:
+                paths.on_acked(packet.entry)
+        if ambiguous is not None and sack is not None and ambiguous.tries > 1:
+            # The trigger is an earlier transmission than the latest: that one was not lost.
+            self._on_spurious()
+        self.window.settle(newly)
+
+    def _on_spurious(self) -> None:
+        self.counters.spurious += 1
+        self.loss.on_spurious()
+
+    def _sample(self, answered: Packet | None, sack: Sack, now_ns: int) -> int | None:
+        """The round trip of the packet that triggered the SACK, None where it is unclear."""
+        if sack.pr:
+            sent = self._probes.get(sack.probe_id)
+            if sent is None or timestamp(sent[0]) != sack.tx_timestamp:
+                return None
+        elif answered is None or answered.tries > 2:
+            return None
+        rtt_ns = age_ns(now_ns, sack.tx_timestamp)
+        self.srtt_ns += (rtt_ns - self.srtt_ns) // _SRTT_WEIGHT
+        if answered is None or answered.length < self._path_mtu:
+            # Short packets save serialisation: they can show a queue, but not the base RTT.
+            return max(rtt_ns, self.cc.base_rtt_ns)
+        return rtt_ns
+
+    def _on_marked(self, sack: Sack, now_ns: int) -> None:
+        if sack.m == _SKIP_ONCE:
+            self.paths.on_marked(sack.entropy, now_ns)
+        elif sack.m == _ALWAYS_SKIP:
+            self.paths.on_always_skip(sack.entropy, now_ns)
+
+    def _on_probe_answered(self, sack: Sack, marked: bool, made: int, now_ns: int) -> None:
+        sent = self._probes.pop(sack.probe_id, None)
+        if sent is None:
+            return
+        self.paths.on_probe_answered(sack.entropy, now_ns, marked)
+        missing = list(self.window.packets.values())
+        self.loss.on_probe_answered(sent[0], missing, made)
+        if not missing and self._last_acknowledged() is not None:
+            self._solicit_pending = True
+
+    def _unwrap_received(self, rcvd_bytes: int) -> int:
+        """rcvd_bytes counted on beyond its 24 bits; an older SACK's stays behind."""
+        made = expand(rcvd_bytes, self._received, RCVD_BYTES_BITS)
+        self._received = max(self._received, made)
+        return made
+
+    def _lose_all(self, lost: list[Packet], cause: str, now_ns: int) -> None:
+        """Verdicts: send these again, and hold their loss against EV and window."""
+        for packet in lost:
+            self.window.lose(packet)
+            self.cc.on_loss(packet.size_bytes)
+            self.paths.on_loss_inferred(packet.entry.ev, now_ns)
+        if lost:
+            setattr(self.counters, cause, getattr(self.counters, cause) + len(lost))
+
+    # --- time ----------------------------------------------------------------------
+
+    def next_deadline(self) -> int | None:
+        """When :meth:`on_deadline` wants to be called, ns; None while nothing is posted."""
+        if not self.messages or self.error:
+            return None
+        return min(self._timer_at_ns, self._tail_at_ns())
+
+    def on_deadline(self, now_ns: int) -> None:
+        """Act on what is due: ask about a silent tail, or count a timeout."""
+        if not self.messages or self.error:
+            return
+        if now_ns >= self._timer_at_ns:
+            self._on_timer(now_ns)
+        elif now_ns >= self._tail_at_ns():
+            self._tail_backoff = min(self._tail_backoff + 1, _MAX_TAIL_BACKOFF)
+            self._ask()
+            self._sent_at_ns = now_ns
+
+    def _on_timer(self, now_ns: int) -> None:
+        """Section 4.9: the oldest packet is lost, its EV is to blame, a probe goes out."""
+        self.counters.timeouts += 1
+        if not self.retry.on_expired():
+            self.error = WcStatus.RETRY_EXCEEDED
+            return
+        oldest = self.window.oldest
+        if oldest is not None and oldest.state == IN_FLIGHT:
+            # Sent again a moment ago for another reason: the retry counts, the loss not yet.
+            if now_ns - oldest.sent_at_ns >= self._patience_ns():
+                self._lose_all([oldest], "lost_by_timer", now_ns)
+        self._ask()
+        self._restart_timer(now_ns)
+
+    def _ask(self) -> None:
+        """Get an answer: for a Transport ACK where only that is missing, else by a probe."""
+        if not self.window.packets and self._last_acknowledged() is not None:
+            self._solicit_pending = True
+        else:
+            self._probe_pending = True
+
+    def _tail_at_ns(self) -> int:
+        silent_since_ns = max(self._heard_at_ns, self._sent_at_ns)
+        return silent_since_ns + (self._patience_ns() << self._tail_backoff)
+
+    def _patience_ns(self) -> int:
+        """How long an answer may take before its absence means something."""
+        return TAIL_PROBE_BASE_RTTS * max(self.cc.base_rtt_ns, self.srtt_ns)
+
+    def _on_heard(self, now_ns: int) -> None:
+        self._heard_at_ns = now_ns
+        self._tail_backoff = 0
+
+    def _restart_timer(self, now_ns: int) -> None:
+        self._timer_at_ns = now_ns + self.retry.interval_ns
+
+
+def _is_latest(packet: Packet, answer: Sack | Nack) -> bool:
+    """Does this answer speak of the packet's latest transmission? (facts sheet 6.3.3)"""
+    return (
+        packet.entry.ev == answer.entropy
+        and timestamp(packet.sent_at_ns) == answer.tx_timestamp
+    )
