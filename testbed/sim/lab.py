@@ -154,7 +154,7 @@ class Stream:
     side: Side
     peer: Side
     size: int = 32_768
-    depth: int = 64
+    depth: int = 128
     slots: int = 32
     poll_ns: int = 2_000
     until_ns: int | None = None

@@ -40,6 +40,10 @@ DEFAULT_LINEAR_COUNT = 7
 DEFAULT_EXP_COUNT = 3
 # A tail that stays silent this many base RTTs is asked about by a reliability probe.
 TAIL_PROBE_BASE_RTTS = 2
+# The fabric's last hop never marks CE (facts sheet 4.18), and NSCC shrinks a window only for
+# packets that are late *and* marked: in an incast nothing but trimming would stop it. So
+# late counts as marked here; with True the quadrants are those of UET, word for word.
+LAST_HOP_MARKS = False
 
 # --- EVs -----------------------------------------------------------------------------
 PROBE_INTERVAL_BASE_RTTS = 4  # [21] doubling with every unanswered probe
@@ -48,6 +52,9 @@ PROBE_SUCCESSES = 3  # [21] answers in a row
 PROBE_SUCCESSES_LIMIT = 48  # doubles for an EV that relapses soon (design)
 RELAPSE_BASE_RTTS = 64
 SKIP_LIMIT_BASE_RTTS = 1  # [20] one rotation, at most this
+LEAVE_CHANCE = 0.5  # that a congested EV is left for a spare
+LEAVE_PAUSE_BASE_RTTS = 4  # at most, before that is considered again; doubling up to
+LEAVE_PAUSE_LIMIT_BASE_RTTS = 64
 MIN_ACTIVE_SHARE = 4  # ev_min_active: at least a quarter of the EVs (design)
 EV_PROBE_TIMEOUT_BASE_RTTS = 4  # an EV probe not answered by then is lost
 

@@ -34,14 +34,15 @@ class ControlQueue:
         self.waiting = 0
         self.dropped = 0
 
-    def push(self, port: int, build: Build, argument: Any) -> None:
-        """Queue one answer on a port."""
+    def push(self, port: int, build: Build, argument: Any) -> bool:
+        """Queue one answer on a port; False where there is no room and it is dropped."""
         queue = self._queues[port]
         if len(queue) >= _LIMIT:
             self.dropped += 1
-            return
+            return False
         queue.append((build, argument))
         self.waiting |= 1 << port
+        return True
 
     def pop(self, free_ports: int, now_ns: int) -> tuple[int, bytes] | None:
         """Write the next answer for one of these ports; None where none is due any more."""

@@ -2,6 +2,7 @@
 
 Applications name profiles by number; these exist from the start:
 
+    EV format 1    plane, uplink, zero: the EVs of topologies.ev
     EV profile 1   every path of every plane, all active (design.md section 3)
     CC profile 1   NSCC with the base RTT of a cross-T1 path
     CC profile 2   NSCC with the base RTT of a T0-local path
@@ -12,21 +13,25 @@ What two applications must tell each other before their QPs can talk travels out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+from testbed.transport.mrc.cc_config import CcConfig
 from testbed.transport.mrc.choices import DEFAULT_TIMEOUT
 from testbed.transport.mrc.completion import CompletionQueue
 from testbed.transport.mrc.ctl.attributes import NSCC_ALGORITHM, DeviceAttributes, EvMode, port_mask
 from testbed.transport.mrc.ctl.cc_profile import CcProfileAttr
 from testbed.transport.mrc.ctl.device import Controller
+from testbed.transport.mrc.ctl.ev_entries import EvEntry, EvOperation
+from testbed.transport.mrc.ctl.ev_fields import FABRIC_FORMAT, fabric_fields
+from testbed.transport.mrc.ctl.ev_format import EvFormatAttr, EvFormatMode
 from testbed.transport.mrc.ctl.ev_profile import EvProfileAttr
 from testbed.transport.mrc.ctl.profile import ProfileState
-from testbed.transport.mrc.ctl.values import EVENT_STATES
+from testbed.transport.mrc.ctl.values import EVENT_STATES, UNPOPULATED, ApiEvState, api_ev
 from testbed.transport.mrc.endpoint import Endpoint
 from testbed.transport.mrc.ev.pathset import default_min_active
 from testbed.transport.mrc.ev.probing import EvPolicy
 from testbed.transport.mrc.ev.rotation import PathEv
-from testbed.transport.mrc.nscc import CcConfig
 from testbed.transport.mrc.qp import QpState, QueuePair
 from testbed.transport.mrc.qp_attributes import QpAttr, QpCap, Retry
 from testbed.transport.mrc.rng import Rng
@@ -38,6 +43,7 @@ from topologies.names import host_address
 from topologies.numbers import base_rtt_ns
 from topologies.spec import ClosSpec
 
+EV_FORMAT = 1
 EV_PROFILE = 1
 CC_CROSS_T1 = 1
 CC_T0_LOCAL = 2
@@ -73,12 +79,16 @@ class _Ports:
             self.endpoint.set_port_enabled(port, is_enabled)
 
 
-def every_path(spec: ClosSpec) -> list[tuple[int, int]]:
-    """(EV, port) of every path two hosts under different T0s have, by plane, then uplink."""
+def every_path(spec: ClosSpec, per_plane: int | None = None) -> list[PathEv]:
+    """EV and port of the paths between hosts under different T0s, by plane, then uplink.
+
+    ``per_plane`` leaves the first so many of each plane, 1 to the number of uplinks.
+    """
+    uplinks = spec.t1_per_plane if per_plane is None else min(per_plane, spec.t1_per_plane)
     return [
-        (make_ev(plane, uplink), plane)
+        PathEv(make_ev(plane, uplink), plane)
         for plane in range(spec.planes)
-        for uplink in range(spec.t1_per_plane)
+        for uplink in range(uplinks)
     ]
 
 
@@ -95,6 +105,7 @@ def open_device(
     controller = Controller(
         DeviceAttributes(port_mask(spec.planes)), auto_evs=lambda count: evs[:count], ports=ports
     )
+    _add_format(controller)
     add_ev_profile(controller, EV_PROFILE, spec)
     for profile_id, cross_t1 in ((CC_CROSS_T1, True), (CC_T0_LOCAL, False)):
         add_cc_profile(controller, profile_id, cc_defaults(spec, cross_t1=cross_t1))
@@ -102,33 +113,53 @@ def open_device(
 
 
 def cc_defaults(spec: ClosSpec, *, cross_t1: bool, trimming: bool = True) -> CcConfig:
-    """NSCC's parameters for a pair of this fabric's hosts (facts sheet 6.1)."""
-    return CcConfig.defaults(
-        spec.planes * spec.port_rate_bps, base_rtt_ns(spec, cross_t1),
-        nominal_bytes(spec.payload_bytes), trimming,
-    )  # fmt: skip
+    """NSCC's parameters for a pair of this fabric's hosts (facts sheet 6.1).
+
+    Gains and target delay are those of the longest path for everybody: flows of different
+    length meet in one queue, and one that aimed at less of it would leave it to the other.
+    Base RTT, and with it the window, is the pair's own.
+    """
+    speed_bps, mtu_bytes = spec.planes * spec.port_rate_bps, nominal_bytes(spec.payload_bytes)
+    fabric = CcConfig.defaults(speed_bps, base_rtt_ns(spec), mtu_bytes, trimming)
+    pair = CcConfig.defaults(speed_bps, base_rtt_ns(spec, cross_t1), mtu_bytes, trimming)
+    return replace(fabric, base_rtt=pair.base_rtt, max_cwnd=pair.max_cwnd)
 
 
 def add_ev_profile(
-    controller: Controller, profile_id: int, spec: ClosSpec, *,
+    controller: Controller, profile_id: int, spec: ClosSpec, *, per_plane: int | None = None,
     active_per_port: int | None = None, min_active: int | None = None,
 ) -> None:  # fmt: skip
-    """An ONLINE profile of every path, the first ``active_per_port`` of each plane active."""
-    evs = [PathEv(ev, port) for ev, port in every_path(spec)]
+    """An ONLINE profile that lists ``per_plane`` EVs of each plane (default: every path).
+
+    The first ``active_per_port`` of each plane are active, the others spares; without
+    ``min_active`` it is the default of :func:`default_min_active`.
+    """
+    evs = every_path(spec, per_plane)
     if min_active is None:
         min_active = default_min_active(evs, active_per_port=active_per_port)
     controller.create_ev_profile(profile_id)
-    controller.modify_ev_profile(
-        profile_id,
-        EvProfileAttr(state=ProfileState.OFFLINE, mode=EvMode.AUTO, count=len(evs)),
-    )
-    controller.modify_ev_profile(
-        profile_id,
+    modify = partial(controller.modify_ev_profile, profile_id)
+    modify(
         EvProfileAttr(
-            state=ProfileState.ONLINE, min_active=min_active, event_mask=EVENT_STATES,
-            active_per_port=active_per_port,
-        ),
+            state=ProfileState.OFFLINE, mode=EvMode.EXP, fmt_id=EV_FORMAT, count=len(evs),
+            fields=fabric_fields(spec.planes, spec.t1_per_plane), min_active=min_active,
+            event_mask=EVENT_STATES, active_per_port=active_per_port,
+        )
     )  # fmt: skip
+    entries = tuple(
+        EvEntry(UNPOPULATED, api_ev(path.ev, path.port), ApiEvState.GOOD) for path in evs
+    )
+    modify(EvProfileAttr(operation=EvOperation.REPLACE_EV, entries=entries))
+    modify(EvProfileAttr(state=ProfileState.ONLINE))
+
+
+def _add_format(controller: Controller) -> None:
+    controller.create_ev_format(EV_FORMAT)
+    attr = EvFormatAttr(
+        mode=EvFormatMode.STEV, fields=FABRIC_FORMAT, state=ProfileState.OFFLINE
+    )
+    controller.modify_ev_format(EV_FORMAT, attr)
+    controller.modify_ev_format(EV_FORMAT, EvFormatAttr(state=ProfileState.ONLINE))
 
 
 def add_cc_profile(controller: Controller, profile_id: int, config: CcConfig) -> None:

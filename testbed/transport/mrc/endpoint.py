@@ -74,7 +74,8 @@ class PeerPortsChanged:
     at_ns: int
 
 
-_Request = tuple[Envelope, EndpointOp, int, object, OnAnswer]
+# mask None: our ports as they are when it leaves; what asked the same since so long ago is joined
+_Request = tuple[Envelope, EndpointOp, int | None, object, OnAnswer, int]
 Event = QpFailed | EvChanged | PeerPortsChanged
 
 
@@ -92,11 +93,12 @@ class EndpointCounters:
 class _Peer:
     """What is known of another NIC, for all QPs to it."""
 
-    __slots__ = ("ports", "qps", "update")
+    __slots__ = ("ports", "qps", "told", "update")
 
-    def __init__(self) -> None:
+    def __init__(self, told: int) -> None:
         self.ports = PeerPorts()
         self.qps: list[QueuePair] = []
+        self.told = told  # the mask of our ports it was last sent, at first all
         self.update: PortUpdate | None = None
 
 
@@ -136,10 +138,9 @@ class Endpoint:
 
     def new_qp_num(self) -> int:
         """A queue pair number that is not in use, 3 .. 2^24 - 1."""
-        while self._next_qpn in self.qps:
-            self._next_qpn += 1
-        number = self._next_qpn
-        self._next_qpn = FIRST_QPN if number == (1 << 24) - 1 else number + 1
+        while (number := self._next_qpn) in self.qps:
+            self._next_qpn = _following_qpn(number)
+        self._next_qpn = _following_qpn(number)
         return number
 
     def attach(self, qp: QueuePair, now_ns: int) -> None:
@@ -149,7 +150,8 @@ class Endpoint:
         assert qp.paths is not None
         qp.paths.set_local_ports(self.up_ports, now_ns)
         qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
-        if self.up_ports != self.all_ports and peer.update is None:
+        is_news = self.up_ports != self.all_ports or self.up_ports != peer.told
+        if is_news and peer.update is None:
             self._tell_ports(peer, now_ns)
 
     def detach(self, qp: QueuePair) -> None:
@@ -174,6 +176,7 @@ class Endpoint:
     def receive(self, port: int, datagram: bytes | memoryview, now_ns: int) -> None:
         """A datagram arrived on this port. Whatever it holds, nothing is raised."""
         self.counters.received += 1
+        self._now_ns = now_ns
         try:
             arrival = decode(datagram)
         except IcrcError:
@@ -261,6 +264,7 @@ class Endpoint:
 
     def on_ports_changed(self, up_ports: int, now_ns: int) -> None:
         """The mask of ports with carrier is this from now on; every peer is told."""
+        self._now_ns = now_ns
         self.carrier = up_ports
         self._set_ports(up_ports & self._enabled, now_ns)
 
@@ -291,14 +295,15 @@ class Endpoint:
     def _tell_ports(self, peer: _Peer, now_ns: int) -> None:
         base_rtt_ns = peer.qps[0].paths.base_rtt_ns if peer.qps[0].paths else 0
         peer.update = PortUpdate(self.up_ports, base_rtt_ns, now_ns)
+        peer.told = self.up_ports
         self._repeat_update(peer, now_ns)
 
     def _repeat_update(self, peer: _Peer, now_ns: int) -> None:
-        """Send the update that waits, or give up where it was said often enough."""
+        """Send the update that waits, or give up where no QP is left that it matters to."""
         update = peer.update
         if update is None or not peer.qps:
             return
-        if not update.tries_left:
+        if all(qp.state is QpState.ERROR for qp in peer.qps):
             peer.update = None
             return
         update.on_sent(now_ns)
@@ -313,7 +318,8 @@ class Endpoint:
                 peer.update = None
 
         self.counters.port_updates += 1
-        self._request(entry, destination, _PORT_UPDATE, self.up_ports, object(), on_answer)
+        # Without a mask: one that waited longer than the next would look like the newer.
+        self._request(entry, destination, _PORT_UPDATE, None, object(), on_answer)
 
     # --- In: time ------------------------------------------------------------------
 
@@ -368,10 +374,7 @@ class Endpoint:
                 self._after(qp, at_ns)
 
         key = (qp.peer, entry.ev)
-        if self._probes.join(key, on_answer, now_ns - qp.paths.base_rtt_ns):
-            return
-        self.counters.ev_probes += 1
-        self._request(entry, qp.peer, _EV_PROBE, 0, key, on_answer)
+        self._request(entry, qp.peer, _EV_PROBE, 0, key, on_answer, qp.paths.base_rtt_ns)
 
     def _touch(self, deadline_ns: int | None) -> None:
         wake_at_ns = self._wake_at_ns
@@ -392,23 +395,28 @@ class Endpoint:
         address = self.routes.lookup(destination).address(ev)
         envelope = Envelope(self.address, destination, address, ev, dscp, _ecn(dscp))
         self._background.push(
-            port, self._build_request, (envelope, op, port_mask, object(), on_answer)
+            port, self._build_request, (envelope, op, port_mask, object(), on_answer, 0)
         )
 
     def _request(
-        self, entry: Entry, destination: bytes, op: EndpointOp, mask: int, key: object,
-        on_answer: OnAnswer,
+        self, entry: Entry, destination: bytes, op: EndpointOp, mask: int | None, key: object,
+        on_answer: OnAnswer, joins_ns: int = 0,
     ) -> None:  # fmt: skip
         dscp = _NO_TRIM if op is _EV_PROBE else _CONTROL
         envelope = Envelope(
             self.address, destination, entry.path_address, entry.ev, dscp, _ecn(dscp)
         )
         self._background.push(
-            entry.port, self._build_request, (envelope, op, mask, key, on_answer)
+            entry.port, self._build_request, (envelope, op, mask, key, on_answer, joins_ns)
         )
 
-    def _build_request(self, argument: _Request, now_ns: int) -> bytes:
-        envelope, op, mask, key, on_answer = argument
+    def _build_request(self, argument: _Request, now_ns: int) -> bytes | None:
+        envelope, op, mask, key, on_answer, joins_ns = argument
+        if joins_ns and self._probes.join(key, on_answer, now_ns - joins_ns):
+            return None
+        if op is _EV_PROBE:
+            self.counters.ev_probes += 1
+        mask = self.up_ports if mask is None else mask
         request_id = self._probes.open(key, on_answer, now_ns)
         return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(now_ns)))
 
@@ -451,7 +459,7 @@ class Endpoint:
     def _peer(self, address: bytes) -> _Peer:
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = _Peer()
+            peer = self._peers[address] = _Peer(self.all_ports)
         return peer
 
     # --- Out -----------------------------------------------------------------------
@@ -461,6 +469,7 @@ class Endpoint:
 
         Answers first, then endpoint requests, then the QPs in turn.
         """
+        self._now_ns = now_ns
         free_ports &= self.up_ports
         if self.controls.waiting & free_ports:
             sent = self.controls.pop(free_ports, now_ns)
@@ -482,6 +491,10 @@ class Endpoint:
                     EvChanged(qp.qp_num, qp.peer, change) for change in qp.paths.take_changes()
                 ]
         return events
+
+
+def _following_qpn(number: int) -> int:
+    return FIRST_QPN if number == (1 << 24) - 1 else number + 1
 
 
 def _way(peer: _Peer, up_ports: int, now_ns: int) -> Entry | None:

@@ -20,7 +20,11 @@ _MAX_OUTSTANDING = 4096
 class _Outstanding(NamedTuple):
     sent_at_ns: int
     key: object
-    on_answer: OnAnswer
+    askers: list[OnAnswer]
+
+    def on_answer(self, rtt_ns: int, port: int, now_ns: int) -> None:
+        for tell in self.askers:
+            tell(rtt_ns, port, now_ns)
 
 
 class EndpointProbes:
@@ -41,7 +45,7 @@ class EndpointProbes:
             self._next_id = self._next_id + 1 & 0xFFFF
         request_id = self._next_id
         self._next_id = request_id + 1 & 0xFFFF
-        self._by_id[request_id] = _Outstanding(now_ns, key, on_answer)
+        self._by_id[request_id] = _Outstanding(now_ns, key, [on_answer])
         self._by_key[key] = request_id
         return request_id
 
@@ -54,13 +58,7 @@ class EndpointProbes:
         waiting = None if request_id is None else self._by_id.get(request_id)
         if request_id is None or waiting is None or waiting.sent_at_ns < since_ns:
             return False
-        earlier = waiting.on_answer
-
-        def both(rtt_ns: int, port: int, now_ns: int) -> None:
-            earlier(rtt_ns, port, now_ns)
-            on_answer(rtt_ns, port, now_ns)
-
-        self._by_id[request_id] = waiting._replace(on_answer=both)
+        waiting.askers.append(on_answer)
         return True
 
     def answered(self, request_id: int) -> OnAnswer | None:

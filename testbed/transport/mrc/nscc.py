@@ -19,6 +19,10 @@ met. Table 8-1 joins them:
 Increases are collected (``inc_bytes``, bytes squared) and applied a few packets at a
 time. After a trim, *quick adapt* sets the window to what one round trip delivered.
 
+The last hop of an MRC fabric never marks, so there the table's lower right corner would be
+out of reach and an incast would grow until it is trimmed. Late therefore counts as marked
+(``is_late_marked``); where the last hop does mark, turn that off and the table is UET's.
+
 Times are ns, sizes nominal bytes (spec 8.3.1). ``cwnd`` is always a float, everything
 counted is an int; the same calls in the same order give the same floats everywhere.
 """
@@ -26,21 +30,16 @@ counted is an int; the same calls in the same order give the same floats everywh
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 
+from testbed.transport.mrc.cc_config import CcConfig, max_cwnd_bytes
 from testbed.transport.mrc.choices import (
+    LAST_HOP_MARKS,
     RCVD_BYTES_UNIT,
     SACK_THRESHOLD_BYTES,
     TIMESTAMP_TICK_NS,
 )
 
-QA_THRESHOLD_OFF_NS = (1 << 63) - 1
-
-_NS_BITS = 8 * 10**9  # bits/s x ns per byte
-_REFERENCE_BDP_BYTES = 150_000  # 100 Gb/s x 12 us, where scaling_a is 1
-_REFERENCE_DELAY_NS = 12_000  # where scaling_b is 1
-_DROP_BDPS = 4  # switches drop data at this many plane BDPs (design)
 _DELAY_WEIGHT = 0.0125  # [34]
 _DRAINING_SHARE = 0.25  # of base_rtt, in place of an unmarked sample above target
 _PENALTY_SHIFT = 7
@@ -54,71 +53,6 @@ class SchedulerState(Enum):
     PENDING = "pending"  # nothing queued, answers outstanding
     READY = "ready"  # data queued and the window open
     ACTIVE = "active"  # data queued and the window full
-
-
-@dataclass(frozen=True, slots=True)
-class CcConfig:
-    """A CC profile: the names of the controller API (facts sheet 7.5), ns and bytes.
-
-    ``speed_bps`` (the lower of the two NICs' total rates) and ``mtu_bytes`` (nominal
-    size of a full packet) are what it was derived from and still needed. Raises
-    ValueError with one sentence, on a line of its own, for each value out of range.
-    """
-
-    disable_qa: bool
-    adjust_bytes_threshold: int  # bytes received after which increases are applied
-    adjust_period_threshold: int  # ns after which they are
-    base_rtt: int  # ns, unloaded
-    eta: float  # bytes added in each adjust period
-    fi: float  # bytes of fair increase
-    fi_scale: float  # bytes of fast increase for each byte received
-    gamma: float  # how much of the excess delay one decrease takes away
-    max_md_jump: float  # least factor of one decrease
-    max_cwnd: int  # bytes, also the window to begin with
-    qa_gate: int  # right shift of max_cwnd: deliver less than that for quick adapt
-    qa_threshold: int  # ns of delay that arm quick adapt without a trim
-    target_delay: int  # ns of queueing
-    speed_bps: int
-    mtu_bytes: int
-
-    def __post_init__(self) -> None:
-        if faults := _faults(self):
-            raise ValueError("\n".join(faults))
-
-    @classmethod
-    def defaults(
-        cls, speed_bps: int, base_rtt_ns: int, mtu_bytes: int, trimming: bool = True
-    ) -> CcConfig:
-        """The values of facts sheet 6.1 for this speed, RTT and packet size.
-
-        Without trimming, quick adapt is armed by a delay close to the one at which
-        switches drop. A bandwidth-delay product below a packet leaves one packet.
-        """
-        scaling_a = speed_bps * base_rtt_ns / _NS_BITS / _REFERENCE_BDP_BYTES
-        return cls(
-            disable_qa=False,
-            adjust_bytes_threshold=8 * mtu_bytes,
-            adjust_period_threshold=base_rtt_ns,
-            base_rtt=base_rtt_ns,
-            eta=0.15 * mtu_bytes * scaling_a,
-            fi=5 * mtu_bytes * scaling_a,
-            fi_scale=0.25 * scaling_a,
-            gamma=0.8,
-            max_md_jump=0.5,
-            max_cwnd=_max_cwnd(speed_bps, base_rtt_ns, mtu_bytes),
-            qa_gate=3,
-            qa_threshold=QA_THRESHOLD_OFF_NS if trimming else (_DROP_BDPS - 1) * base_rtt_ns,
-            target_delay=base_rtt_ns * 3 // 4 if trimming else base_rtt_ns,
-            speed_bps=speed_bps,
-            mtu_bytes=mtu_bytes,
-        )
-
-    @property
-    def alpha(self) -> float:
-        """Proportional increase in bytes per ns: 4 x scaling_a x scaling_b x MTU / target."""
-        scaling_a = self.speed_bps * self.base_rtt / _NS_BITS / _REFERENCE_BDP_BYTES
-        scaling_b = self.target_delay / _REFERENCE_DELAY_NS
-        return 4 * scaling_a * scaling_b * self.mtu_bytes / self.target_delay
 
 
 class CongestionControl:
@@ -283,6 +217,7 @@ class Nscc(CongestionControl):
         "fi_count",
         "inc_bytes",
         "increase",
+        "is_late_marked",
         "last_adjust_ns",
         "last_dec_ns",
         "qa_end_ns",
@@ -297,11 +232,13 @@ class Nscc(CongestionControl):
         config: CcConfig,
         sack_threshold_bytes: int = SACK_THRESHOLD_BYTES,
         zero_delay_ns: int = TIMESTAMP_TICK_NS,
+        is_late_marked: bool = not LAST_HOP_MARKS,
     ) -> None:
         super().__init__(config.max_cwnd, config.base_rtt, config.mtu_bytes, sack_threshold_bytes)
         self.config = config
         self.alpha = config.alpha
         self.zero_delay_ns = zero_delay_ns
+        self.is_late_marked = is_late_marked
         self.saved_cwnd = self.inc_bytes = 0.0
         self.received_bytes = self.achieved_bytes = self.fi_count = 0
         self.increase = self.trigger_qa = False
@@ -329,6 +266,8 @@ class Nscc(CongestionControl):
         if rtt_ns < self.base_rtt_ns:
             self._learn_base_rtt(rtt_ns)  # never in the steady state: worth the test
         delay_ns = rtt_ns - self.base_rtt_ns
+        if self.is_late_marked and delay_ns >= self.config.target_delay:
+            marked = True
         self._average_delay(delay_ns, marked)
         if self._quick_adapt(now, False, marked, delay_ns):
             return
@@ -382,7 +321,7 @@ class Nscc(CongestionControl):
         if rtt_ns is None or not 0 < rtt_ns < self.base_rtt_ns:
             return
         self.base_rtt_ns = rtt_ns
-        limit = _max_cwnd(self.config.speed_bps, rtt_ns, self.mtu_bytes)
+        limit = max_cwnd_bytes(self.config.speed_bps, rtt_ns, self.mtu_bytes)
         self.max_cwnd = min(self.max_cwnd, float(limit))
         self.cwnd = min(self.cwnd, self.max_cwnd)
 
@@ -482,36 +421,3 @@ class Nscc(CongestionControl):
     def _drop_increase(self) -> None:
         self.inc_bytes = 0.0
         self.received_bytes = 0
-
-
-def _max_cwnd(speed_bps: int, rtt_ns: int, mtu_bytes: int) -> int:
-    """1.5 bandwidth-delay products, at least a packet."""
-    return max(3 * speed_bps * rtt_ns // (2 * _NS_BITS), mtu_bytes)
-
-
-def _faults(config: CcConfig) -> list[str]:
-    """A sentence for every value out of range."""
-    inf = math.inf
-    ranges = (
-        ("adjust_bytes_threshold", 0, inf, "bytes"),
-        ("adjust_period_threshold", 0, inf, "ns"),
-        ("base_rtt", 1, inf, "ns"),
-        ("eta", 0, inf, "bytes"),
-        ("fi", 0, inf, "bytes"),
-        ("fi_scale", 0, inf, "bytes per byte"),
-        ("gamma", 0, 1, "a share"),
-        ("max_md_jump", 0, 1, "a factor"),
-        ("max_cwnd", config.mtu_bytes, inf, "bytes, at least a packet"),
-        ("qa_gate", 0, 63, "a shift"),
-        ("qa_threshold", 0, inf, "ns"),
-        ("target_delay", 1, inf, "ns"),
-        ("speed_bps", 1, inf, "bit/s"),
-        ("mtu_bytes", 1, inf, "bytes"),
-    )
-    found = []
-    for name, least, most, unit in ranges:
-        value = getattr(config, name)
-        if not least <= value <= most or value == inf:  # a NaN is in no range
-            upper = "" if most == inf else f" and at most {most}"
-            found.append(f"{name} is {value} ({unit}): give at least {least}{upper}.")
-    return found

@@ -2,7 +2,10 @@
 
 Losing a NIC port takes a plane away from everybody who sends to this NIC. Each peer gets
 the mask of ports that are up, again every two base RTTs, each time on another live plane,
-until it answers or eight were sent. A newer change replaces what is still being told.
+until it answers. After eight the interval doubles with each, up to 64 base RTTs: a peer that
+could not be reached for long would otherwise believe in the old mask for ever, and where
+that names no port that is up it could never send again. A newer change replaces what is
+still being told.
 """
 
 from __future__ import annotations
@@ -12,20 +15,27 @@ from testbed.transport.mrc.clock import WRAP_NS
 from testbed.transport.mrc.serial import signed
 
 
+_MAX_INTERVAL_BASE_RTTS = 64
+
+
 class PortUpdate:
     """One mask on its way to one peer."""
 
-    __slots__ = ("interval_ns", "mask", "next_at_ns", "tries_left")
+    __slots__ = ("interval_ns", "mask", "max_interval_ns", "next_at_ns", "tries_left")
 
     def __init__(self, mask: int, base_rtt_ns: int, now_ns: int) -> None:
         self.mask = mask
         self.interval_ns = PORT_UPDATE_INTERVAL_BASE_RTTS * base_rtt_ns
+        self.max_interval_ns = _MAX_INTERVAL_BASE_RTTS * base_rtt_ns
         self.next_at_ns = now_ns
         self.tries_left = PORT_UPDATE_TRIES
 
     def on_sent(self, now_ns: int) -> None:
         """One more try has left."""
-        self.tries_left -= 1
+        if self.tries_left:
+            self.tries_left -= 1
+        else:
+            self.interval_ns = min(2 * self.interval_ns, self.max_interval_ns)
         self.next_at_ns = now_ns + self.interval_ns
 
 

@@ -8,6 +8,8 @@ reaches every QP at once; what a QP learns stays with the QP.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from testbed.transport.mrc.ctl.ev_entries import ChangeKind, EvProfileChange
 from testbed.transport.mrc.ctl.ev_profile import EvProfile
 from testbed.transport.mrc.ctl.values import ApiEvState
@@ -36,7 +38,8 @@ class ProfilePaths:
     """A QP's share in an EV profile: its path set, and both directions of news.
 
     ``last_now_ns`` is the time of the QP's last call, which is the best a change by the
-    controller, who has no clock here, can be dated with.
+    controller, who has no clock here, can be dated with. ``on_followed`` is called after
+    each: what the QP may do, or has to do next, may have changed with it.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class ProfilePaths:
     ) -> None:  # fmt: skip
         self.profile = profile
         self.last_now_ns = now_ns
+        self.on_followed: Callable[[], None] = _nothing
         self._template = template
         self._stands_for: dict[int, int] = {}  # EV of the profile -> EV in the set
         evs: dict[bytes, PathEv] = {}
@@ -82,7 +86,11 @@ class ProfilePaths:
         old_ev = self._stands_for.get(change.old_ev, change.old_ev)
         if change.kind is ChangeKind.STATE_SET:
             self.paths.set_state(old_ev, state, self.last_now_ns)
-            return
+        else:
+            self._replace(change, old_ev, state)
+        self.on_followed()
+
+    def _replace(self, change: EvProfileChange, old_ev: int, state: EvState) -> None:
         new = PathEv(change.new_ev, change.port)
         self._address(new.ev)
         self._stands_for.pop(change.old_ev, None)
@@ -98,3 +106,7 @@ class ProfilePaths:
                 Errno.EINVAL,
                 f"{self.profile} has an EV that leads nowhere ({error}): replace that EV",
             ) from None
+
+
+def _nothing() -> None:
+    pass

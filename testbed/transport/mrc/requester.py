@@ -115,6 +115,7 @@ class Requester:
         self._probe_id = 0
         self._solicit_pending = False
         self._received = 0  # the newest rcvd_bytes, unwrapped
+        self._unreported = 0  # packets a Transport ACK covered before any SACK did
 
     # --- posting -------------------------------------------------------------------
 
@@ -134,7 +135,8 @@ class Requester:
         self.messages.append(message)
         self._unsent.append(message)
         packets = message.last_psn - message.first_psn + 1
-        self.cc.on_queued(message.length + packets * self._overhead_bytes)
+        size = -(-message.length // 4) * 4 + packets * self._overhead_bytes
+        self.cc.on_queued(size if message.imm is None else size + 4)
 
     # --- sending -------------------------------------------------------------------
 
@@ -312,8 +314,10 @@ class Requester:
         if marked:
             self._on_marked(sack, now_ns)
         self.cc.on_sack(
-            now_ns, sack.rcvd_bytes, marked, rtt_ns, sack.rcv_cwnd_pen, sack.r_c, len(newly)
-        )
+            now_ns, sack.rcvd_bytes, marked, rtt_ns, sack.rcv_cwnd_pen, sack.r_c,
+            len(newly) + self._unreported,
+        )  # fmt: skip
+        self._unreported = 0
         if sack.mpr and self._is_mpr_dynamic:
             self._range_psns = sack.mpr * PSN_RANGE_UNIT
         made = self._unwrap_received(sack.rcvd_bytes)
@@ -322,7 +326,7 @@ class Requester:
         if sack.pr:
             self._on_probe_answered(sack, marked, made, now_ns)
         base = cack + sack.sack_offset
-        lost = self.loss.verdicts(Shown(min(base, cack + 1), base + SACK_BITMAP_BITS - 1, made))
+        lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
         self._lose_all(lost, "lost_by_evidence", now_ns)
         self._on_heard(now_ns)
         if window.first_psn > before:
@@ -354,9 +358,11 @@ class Requester:
         cack = expand(psn, window.first_psn - 1)
         if cack >= window.next_psn or self.error:
             return
-        if cack >= window.first_psn:  # its SACK was lost or is late
-            self._note_acknowledged(window.acknowledge(cack, cack + 1, 0), None, None)
-        is_progress = False
+        is_progress = cack >= window.first_psn
+        if is_progress:  # its SACK was lost or is late
+            newly = window.acknowledge(cack, cack + 1, 0)
+            self._note_acknowledged(newly, None, None)
+            self._unreported += len(newly)
         while self.messages and self.messages[0].last_psn <= cack:
             message = self.messages.popleft()
             self.bytes_acked += message.length
@@ -468,10 +474,13 @@ class Requester:
             self.error = WcStatus.RETRY_EXCEEDED
             return
         oldest = self.window.oldest
-        if oldest is not None and oldest.state == IN_FLIGHT:
+        if (
+            oldest is not None
+            and oldest.state == IN_FLIGHT
             # Sent again a moment ago for another reason: the retry counts, the loss not yet.
-            if now_ns - oldest.sent_at_ns >= self._patience_ns():
-                self._lose_all([oldest], "lost_by_timer", now_ns)
+            and now_ns - oldest.sent_at_ns >= self._patience_ns()
+        ):
+            self._lose_all([oldest], "lost_by_timer", now_ns)
         self._ask()
         self._restart_timer(now_ns)
 

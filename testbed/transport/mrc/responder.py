@@ -311,9 +311,8 @@ class Responder:
             self.counters.marked += 1
         mark = _SKIP_ONCE if arrival.is_ce else _NONE
         trigger = _Trigger(entry, psn, arrival.ev, timestamp, mark, probe_id, is_plain)
-        if is_plain:
+        if self._controls.push(entry.port, self._build_sack, trigger) and is_plain:
             self._plain[entry.port] = trigger
-        self._controls.push(entry.port, self._build_sack, trigger)
 
     def _build_sack(self, trigger: _Trigger, now_ns: int) -> bytes:
         entry, cack = trigger.entry, self.window.cack
@@ -354,8 +353,7 @@ class Responder:
             return
         entry = self.reverse.choose(port, arrival.ev, now_ns)
         if entry is not None:
-            self._is_ack_queued = True
-            self._controls.push(entry.port, self._build_ack, entry)
+            self._is_ack_queued = self._controls.push(entry.port, self._build_ack, entry)
 
     def _build_ack(self, entry: Entry, now_ns: int) -> bytes | None:
         self._is_ack_queued = False

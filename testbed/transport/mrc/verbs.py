@@ -38,6 +38,13 @@ from testbed.transport.mrc.wire.packets import nominal_bytes
 
 MAX_MESSAGE_BYTES = 1 << 31  # InfiniBand's limit of a message
 
+# What a controller hears of; it knows no SKIP.
+_EVENT_STATE = {
+    EvState.GOOD: ApiEvState.GOOD,
+    EvState.SKIP: ApiEvState.GOOD,
+    EvState.ASSUMED_BAD: ApiEvState.ASSUMED_BAD,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class SendWr:
@@ -157,7 +164,10 @@ class Context:
         return qp
 
     def destroy_qp(self, qp: QueuePair) -> None:
-        """Forget a QP; nothing of it is sent, accepted or completed any more."""
+        """Forget a QP: it sends, accepts and completes nothing any more.
+
+        Answers that wait for a port already still leave: the peer may need them to finish.
+        """
         self._setup(qp)
         self._leave(qp)
         del self._setups[qp.qp_num]
@@ -223,6 +233,7 @@ class Context:
             base_rtt_ns=cc.base_rtt_ns, memory=self.endpoint.memory,
             reverse=ReverseSet(shared.paths, rng), controls=self.endpoint.controls,
         )  # fmt: skip
+        shared.on_followed = lambda: self.endpoint.kick(qp, shared.last_now_ns)
         setup.paths, setup.attr = shared, told
         _swap_user(ev_profile.users, shared)
         self.endpoint.attach(qp, now_ns)
@@ -276,6 +287,7 @@ class Context:
             users.remove(setup.paths or next(u for u in users if isinstance(u, _Unconnected)))
         if setup.paths is not None:
             setup.paths.close()
+        self._losses = {key: lost for key, lost in self._losses.items() if key[0] != qp.qp_num}
         qp.paths = qp.requester = qp.responder = None
         qp.peer, qp.failure = b"", None
 
@@ -317,7 +329,7 @@ class Context:
             raise MrcError(Errno.EINVAL, f"a write of {length} bytes is too long: send 2 GiB")
         if wr.imm is not None and not 0 <= wr.imm < 1 << 32:
             raise MrcError(Errno.EINVAL, f"immediate {wr.imm} has more than 32 bits: send fewer")
-        if not 0 <= wr.remote_va < 1 << 64 or not 0 <= wr.rkey < 1 << 32:
+        if not 0 <= wr.remote_va <= (1 << 64) - max(length, 1) or not 0 <= wr.rkey < 1 << 32:
             raise MrcError(Errno.EINVAL, "remote address or key is out of range: 64 and 32 bits")
         try:
             return self.endpoint.memory.read(wr.region.lkey, wr.offset, length)
@@ -363,34 +375,38 @@ class Context:
     def _post_ev_event(self, event: EvChanged) -> None:
         change = event.change
         setup = self._setups.get(event.qp_num)
-        if setup is None or setup.paths is None or change.before is change.after:
+        state = _EVENT_STATE.get(change.after)
+        if setup is None or setup.paths is None or state is None:
             return
-        state = {EvState.GOOD: ApiEvState.GOOD, EvState.ASSUMED_BAD: ApiEvState.ASSUMED_BAD}
-        if change.after not in state or {change.before, change.after} == {
-            EvState.GOOD, EvState.SKIP,
-        }:  # fmt: skip
+        if change.before is change.after or state is _EVENT_STATE.get(change.before):
             return
         entry = setup.paths.paths.entry(change.ev)
         lost = 0 if entry is None else entry.lost
         reported = self._losses.get((event.qp_num, change.ev), 0)
         self._losses[event.qp_num, change.ev] = lost
         self.controller.post_ev_event(
-            setup.paths.profile.profile_id, change.ev, change.port, lost - reported,
-            state[change.after],
+            setup.paths.profile.profile_id, change.ev, change.port, max(lost - reported, 0),
+            state,
         )  # fmt: skip
 
     def run_probes(self, batch: ProbeBatch, *, dscp: int) -> None:
-        """Send a controller's batch of endpoint probes; its answers go into the batch."""
+        """Send a controller's batch of endpoint probes; its answers go into the batch.
+
+        Raises EINVAL at the first probe to which no route leads; those before it are sent.
+        """
         is_probe = batch.kind is ProbeKind.EV_PROBE
         op = EndpointOp.EV_PROBE if is_probe else EndpointOp.PORT_STATUS_UPDATE
         for probe in batch.requests():
             def on_answer(rtt_ns: int, port: int, now_ns: int, req_id: int = probe.req_id) -> None:
                 batch.on_response(req_id, port, rtt_ns, now_ns)
 
-            self.endpoint.request(
-                probe.destination, probe.ev, probe.port, op, on_answer,
-                port_mask=probe.port_mask, dscp=dscp,
-            )  # fmt: skip
+            try:
+                self.endpoint.request(
+                    probe.destination, probe.ev, probe.port, op, on_answer,
+                    port_mask=probe.port_mask, dscp=dscp,
+                )  # fmt: skip
+            except RouteError as error:
+                raise MrcError(Errno.EINVAL, str(error)) from None
 
     def _note_time(self, qp: QueuePair, now_ns: int) -> None:
         setup = self._setups[qp.qp_num]

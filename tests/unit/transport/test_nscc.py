@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testbed.transport.mrc.cc_config import QA_THRESHOLD_OFF_NS, CcConfig
 from testbed.transport.mrc.nscc import (
-    QA_THRESHOLD_OFF_NS,
-    CcConfig,
     CongestionControl,
     NoCongestionControl,
     Nscc,
@@ -34,7 +33,7 @@ CONFIG = CcConfig.defaults(SPEED_BPS, RTT_NS, MTU)
 
 def nscc(**changes: Any) -> Nscc:
     """A window past its first adjustments: quick adapt's period runs until 21 us."""
-    cc = Nscc(replace(CONFIG, **changes))
+    cc = Nscc(replace(CONFIG, **changes), is_late_marked=False)
     cc.qa_end_ns = 21_000
     return cc
 
@@ -218,6 +217,17 @@ def test_marked_and_late_shrinks_by_the_excess_once_an_rtt() -> None:
     assert cc.cwnd == pytest.approx(80_000)
     sack(cc, 256, 12_000, marked=True, now=32_001)
     assert cc.cwnd == pytest.approx(64_000)
+
+
+def test_where_the_last_hop_never_marks_late_counts_as_marked() -> None:
+    cc = Nscc(CONFIG)
+    cc.cwnd, cc.last_adjust_ns, cc.avg_delay_ns = 100_000.0, 1_000, 12_000.0
+    sack(cc, 256, 12_000, now=20_000)
+    assert cc.cwnd < 100_000
+    early = Nscc(CONFIG)
+    early.cwnd, early.last_adjust_ns = 100_000.0, 1_000
+    sack(early, 8_192, TARGET_NS - 1)
+    assert early.inc_bytes > 0
 
 
 def test_one_decrease_never_goes_below_max_md_jump_nor_a_packet() -> None:

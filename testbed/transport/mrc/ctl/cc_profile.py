@@ -23,7 +23,7 @@ from testbed.transport.mrc.ctl.profile import (
 from testbed.transport.mrc.errors import Errno, MrcError
 
 if TYPE_CHECKING:
-    from testbed.transport.mrc.nscc import CcConfig
+    from testbed.transport.mrc.cc_config import CcConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

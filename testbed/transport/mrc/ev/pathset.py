@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from testbed.transport.mrc.choices import MIN_ACTIVE_SHARE, SKIP_LIMIT_BASE_RTTS
+from testbed.transport.mrc.ev.departure import Departure
 from testbed.transport.mrc.ev.probing import EvPolicy, OneLossPolicy, Probing
 from testbed.transport.mrc.ev.rotation import FAR_NS, Entry, PathEv, Rotation
 from testbed.transport.mrc.ev.states import (
@@ -227,14 +228,15 @@ class PathSet:
     def _congested(self, entry: Entry, event: EvEvent, now_ns: int) -> None:
         rotation = self._rotations[entry.port]
         self._end_skips(rotation, now_ns)
+        before = entry.state
         self._apply(entry, event, now_ns)
-        if not entry.is_active or rotation.active_skipping < len(rotation.ready):
+        if entry.state is before or not entry.is_active:
             return
-        # Nothing uncongested is left: leave for an idle EV if there is one (Figure 14). An
-        # active EV beside a GOOD spare is sendable, so this one is in SKIP now.
-        spare = rotation.good_spare()
-        if spare is not None:
-            self._swap(rotation, entry, spare, now_ns)
+        # Nothing uncongested is left: the EV may be left for an idle one (Figure 14).
+        if rotation.active_skipping == len(rotation.ready) and rotation.departure.is_time(now_ns):
+            spare = rotation.any_good_spare()
+            if spare is not None:
+                self._swap(rotation, entry, spare, now_ns)
 
     def _condemn(self, entry: Entry, event: EvEvent, now_ns: int) -> None:
         if not self.live_ports >> entry.port & 1 or not entry.is_sendable:
@@ -305,7 +307,8 @@ class PathSet:
             raise ValueError(f"port {path.port} of EV {path.ev:#010x} is none: use 0 to 31")
         entry = self._entries[path.ev] = Entry(path, self._address_of(path.ev), state)
         if path.port not in self._rotations:
-            rotation = Rotation(path.port, self._active_per_port, self._rng)
+            departure = Departure(self.base_rtt_ns, self._rng)
+            rotation = Rotation(path.port, self._active_per_port, self._rng, departure)
             self._rotations[path.port] = self._by_bit[rotation.bit] = rotation
         return entry
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from testbed.transport.mrc.ev.departure import Departure
 from testbed.transport.mrc.ev.probing import ProbePlan
 from testbed.transport.mrc.ev.states import EvState
 from testbed.transport.mrc.rng import Rng
@@ -91,6 +92,7 @@ class Rotation:
         "active_limit",
         "active_skipping",
         "bit",
+        "departure",
         "pending",
         "port",
         "ready",
@@ -99,7 +101,9 @@ class Rotation:
         "spares",
     )
 
-    def __init__(self, port: int, active_limit: int | None, rng: Rng) -> None:
+    def __init__(
+        self, port: int, active_limit: int | None, rng: Rng, departure: Departure
+    ) -> None:
         self.port = port
         self.bit = 1 << port
         self.active_limit = active_limit
@@ -109,6 +113,7 @@ class Rotation:
         self.pending: list[Entry] = []
         self.skipping = 0
         self.active_skipping = 0
+        self.departure = departure
         self.skip_over_at_ns = FAR_NS  # when the first SKIP ends by time, or earlier
         self._rng = rng
 
@@ -124,6 +129,11 @@ class Rotation:
     def good_spare(self) -> Entry | None:
         """The spare that has waited longest among the GOOD ones."""
         return next((entry for entry in self.spares if entry.state is _GOOD), None)
+
+    def any_good_spare(self) -> Entry | None:
+        """One of the GOOD spares at random: QPs that flee one EV are not to meet on the next."""
+        good = [entry for entry in self.spares if entry.state is _GOOD]
+        return good[self._rng.randrange(len(good))] if good else None
 
     def sendable_spare(self) -> Entry | None:
         """A GOOD spare, else one in SKIP: a congested path is better than a broken one."""

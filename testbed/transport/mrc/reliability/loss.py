@@ -27,15 +27,19 @@ from typing import NamedTuple
 
 from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, Packet
 
-_MAX_WINDOW_FACTOR = 16
+_MAX_WINDOW_FACTOR = 4  # what two queues at their trim thresholds may differ by
 _MAX_IDLE_QUEUES = 1024
 
 Transmissions = deque[tuple[int, Packet]]
 
 
 class Shown(NamedTuple):
-    """What one SACK speaks of: PSNs ``first`` to ``last``, as they were at ``made``."""
+    """What one SACK speaks of, as it was at ``made``: its bitmap's PSNs, and its edge.
 
+    ``edge``, the PSN after cack, is missing by definition, wherever the bitmap begins.
+    """
+
+    edge: int
     first: int
     last: int
     made: int  # rcvd_bytes, unwrapped
@@ -118,17 +122,20 @@ class LossDetector:
         """The suspects this SACK shows missing, each once."""
         if not self._suspects:
             return []
-        lost, waiting = [], []
+        # By order of sending: two rules may have found the same transmission.
+        lost: dict[int, Packet] = {}
+        waiting = []
         for suspect in self._suspects:
             order, packet, since = suspect
             if packet.state != IN_FLIGHT or packet.order != order:
                 continue  # acknowledged or sent again meanwhile
-            if shown.first <= packet.psn <= shown.last and shown.made >= since:
-                lost.append(packet)
+            is_shown = shown.first <= packet.psn <= shown.last or packet.psn == shown.edge
+            if is_shown and shown.made >= since:
+                lost[order] = packet
             else:
                 waiting.append(suspect)
         self._suspects = waiting
-        return lost
+        return list(lost.values())
 
     def on_spurious(self) -> None:
         """A packet declared lost was not: paths differ by more than the window."""

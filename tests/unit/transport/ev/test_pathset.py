@@ -31,6 +31,7 @@ def make_set(
     floor: int | None = None,
     seed: int = 1,
     denied: tuple[int, ...] = (),
+    rng: Random | None = None,
 ) -> PathSet:
     evs = make_evs(ports, uplinks)
     return PathSet(
@@ -38,10 +39,24 @@ def make_set(
         active_per_port=active,
         ev_min_active=default_min_active(evs, active_per_port=active) if floor is None else floor,
         base_rtt_ns=RTT,
-        rng=Random(seed),
+        rng=rng or Random(seed),
         address_of=lambda ev: ev.to_bytes(16, "big"),
         denied=denied,
     )
+
+
+class Leaving(Random):
+    """Always leaves a congested EV, or never."""
+
+    def __init__(self, leaves: bool) -> None:
+        super().__init__(1)
+        self.leaves = leaves
+
+    def random(self) -> float:
+        return 0.0 if self.leaves else 1.0
+
+    def getrandbits(self, k: int, /) -> int:  # or randrange would draw from random()
+        return super().getrandbits(k)
 
 
 def the(paths: PathSet, port: int, uplink: int) -> Entry:
@@ -136,7 +151,7 @@ def test_saturation_uses_what_is_in_skip() -> None:
 
 
 def test_a_marked_single_ev_makes_room_for_an_idle_one() -> None:
-    paths = make_set(ports=2, uplinks=2, active=1)
+    paths = make_set(ports=2, uplinks=2, active=1, rng=Leaving(True))
     paths.on_marked(make_ev(0, 0), 5)
     assert active_on(paths, 0) == [1 << 16]
     marked, out, into = paths.take_changes()
@@ -144,16 +159,42 @@ def test_a_marked_single_ev_makes_room_for_an_idle_one() -> None:
     assert (out.cause, out.ev, out.is_active) == (EvMove.SWAPPED_OUT, make_ev(0, 0), False)
     assert (into.cause, into.ev, into.is_active) == (EvMove.SWAPPED_IN, make_ev(0, 1), True)
     # and back, once the first has come to rest
-    paths.on_marked(make_ev(0, 1), 5 + RTT)
+    paths.on_marked(make_ev(0, 1), 5 + 3 * RTT)
     assert active_on(paths, 0) == [0]
 
 
 def test_a_mark_beside_an_uncongested_ev_swaps_nothing() -> None:
-    paths = make_set(ports=1, uplinks=3, active=2)
+    paths = make_set(ports=1, uplinks=3, active=2, rng=Leaving(True))
     paths.on_marked(make_ev(0, 0), 0)
     assert active_on(paths, 0) == [0, 1 << 16]
     paths.on_marked(make_ev(0, 1), 0)
     assert active_on(paths, 0) == [0, 2 << 16]
+
+
+def test_a_congested_ev_is_left_with_an_even_chance_and_a_pause_between() -> None:
+    stays = make_set(ports=1, uplinks=2, active=1, rng=Leaving(False))
+    stays.on_marked(make_ev(0, 0), 0)
+    assert active_on(stays, 0) == [0]
+    stays._rotations[0].departure._rng = Leaving(True)
+    stays.on_marked(make_ev(0, 0), 4 * RTT - 1)  # waits for what the others do
+    assert active_on(stays, 0) == [0]
+    stays.on_marked(make_ev(0, 0), 6 * RTT)
+    assert active_on(stays, 0) == [1 << 16]
+    left = 0
+    for seed in range(400):
+        paths = make_set(ports=1, uplinks=2, active=1, seed=seed)
+        paths.on_marked(make_ev(0, 0), 0)
+        left += active_on(paths, 0) != [0]
+    assert 150 < left < 250
+
+
+def test_qps_that_flee_one_ev_spread_over_the_spares() -> None:
+    taken = set()
+    for seed in range(64):
+        paths = make_set(ports=1, uplinks=4, active=1, seed=seed)
+        paths.on_marked(make_ev(0, 0), 0)
+        taken.update(active_on(paths, 0))
+    assert taken == {0, 1 << 16, 2 << 16, 3 << 16}
 
 
 # --- Verdicts ------------------------------------------------------------------------

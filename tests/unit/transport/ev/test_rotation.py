@@ -6,12 +6,14 @@ from random import Random
 
 import pytest
 
+from testbed.transport.mrc.ev.departure import Departure
 from testbed.transport.mrc.ev.rotation import Entry, PathEv, Rotation
 from testbed.transport.mrc.ev.states import EvState
 
 
 def make_rotation(count: int, limit: int | None = None, seed: int = 1) -> Rotation:
-    rotation = Rotation(0, limit, Random(seed))
+    rng = Random(seed)
+    rotation = Rotation(0, limit, rng, Departure(10_000, rng))
     for ev in range(count):
         rotation.place(Entry(PathEv(ev, 0), b""))
     return rotation
