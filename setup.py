@@ -27,8 +27,8 @@ setup(
         "ryu==4.34",
     ],
     extras_require={
-        "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "types-PyYAML",
-                "types-paramiko"],
+        "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "scapy",
+                "types-PyYAML", "types-paramiko"],
     },
     entry_points={"console_scripts": ["testbed=testbed.cli.main:main"]},
 )

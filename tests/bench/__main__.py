@@ -1,7 +1,7 @@
-"""`make bench`: what it costs to bring a topology up, and how exact the ports are.
+"""`make bench`: bring-up, switch ports, the transport's and the simulator's speed.
 
 Tables only, no verdict: timings on a shared machine are for reading. Run as
-``python tests/bench [--repeat N] [--only up|ports]``.
+``python tests/bench [--repeat N] [--only up|ports|wire|transport|sim]``.
 """
 
 from __future__ import annotations
@@ -64,16 +64,48 @@ def bench_ports() -> None:
     port_rate.main()
 
 
+def bench_wire() -> None:
+    """Encoding and decoding of single packets."""
+    import wire_rate
+
+    print("\nOne packet, microseconds (best of several runs)\n")
+    wire_rate.main()
+
+
+def bench_transport() -> None:
+    """A pair of endpoints on one core, nothing else."""
+    import transport_rate
+
+    print("\nOne pair of endpoints, 4096-byte payloads, both ends on one core\n")
+    transport_rate.main()
+
+
+def bench_sim() -> None:
+    """The simulator alone, then with MRC in it."""
+    import mrc_sim_rate
+    import sim_rate
+
+    print("\nSimulator of octo, endpoints that only blast\n")
+    sim_rate.main()
+    print("\nSimulator of octo, MRC endpoints\n")
+    mrc_sim_rate.main()
+
+
+BENCHES = {"ports": bench_ports, "wire": bench_wire, "transport": bench_transport,
+           "sim": bench_sim}
+
+
 def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--only", choices=["up", "ports"])
+    parser.add_argument("--only", choices=["up", *BENCHES])
     arguments = parser.parse_args()
-    if arguments.only != "ports":
+    if arguments.only in (None, "up"):
         bench_up(arguments.repeat)
-    if arguments.only != "up":
-        bench_ports()
+    for name, bench in BENCHES.items():
+        if arguments.only in (None, name):
+            bench()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from sim.property_schedule import Post
 from testbed.sim.lab import Side
 from testbed.sim.simulation import Simulation
 from testbed.transport.mrc.completion import Completion, WcStatus
-from testbed.transport.mrc.errors import Errno, MrcError
 from testbed.transport.mrc.qp import QpState
 from testbed.transport.mrc.verbs import SendWr
 
@@ -78,11 +77,12 @@ class Lane:
 
     def __str__(self) -> str:
         requester = self.sender.requester
+        window, cc = requester.window, requester.cc
         return (
             f"h{self.sender.host} to h{self.receiver.host}: {self._sent} of "
             f"{len(self.messages) - 1} ended, {len(requester.messages)} pending, PSN "
-            f"{requester.window.first_psn}..{requester.window.next_psn}, cwnd {requester.cc.cwnd:.0f}"
-            f" inflight {requester.cc.inflight}, usable {self.sender.qp.paths.usable_ports:#b}"
+            f"{window.first_psn}..{window.next_psn}, cwnd {cc.cwnd:.0f} inflight {cc.inflight}, "
+            f"usable {self.sender.qp.paths.usable_ports:#b}"
         )
 
     # --- Memory ------------------------------------------------------------------------
@@ -267,15 +267,12 @@ class Lane:
             else:
                 expected[start:end] = _FRESH * (end - start)
         for message in spoilt:
-            if len(message.data) > self._payload_bytes:
-                # Packets that lie inside may have come before the first or last one.
-                end = GAP_BYTES + self._region_bytes
-                start = end - len(message.data) // 2
-                expected[start:end] = self._buffer[start:end]
+            # First and last packet tell that the message leaves the region; one between
+            # them that lies inside may have come before.
+            end = GAP_BYTES + self._region_bytes
+            start = end - len(message.data) // 2 + self._payload_bytes
+            expected[start:end] = self._buffer[start:end]
         if expected != self._buffer:
-            where = next(i for i, (a, b) in enumerate(zip(expected, self._buffer, strict=True)) if a != b)
+            pairs = enumerate(zip(expected, self._buffer, strict=True))
+            where = next(place for place, (due, found) in pairs if due != found)
             raise Broken(f"{self}: byte {where} of {len(expected)} was written and should not be")
-
-    def is_refused(self, error: MrcError) -> bool:
-        """True for the errors an application must expect."""
-        return error.errno is Errno.ENOMEM

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sim.property_lane import Broken, Lane, require
-from sim.property_schedule import KILL, Fault, Pair, Schedule
+from sim.property_schedule import KILL, Pair, Schedule
 from sim.property_trouble import start_fault
 
 from testbed.sim.chaos import Chaos
@@ -34,6 +34,7 @@ from testbed.transport.mrc.device import (
     make_qp,
 )
 from testbed.transport.mrc.endpoint import Endpoint
+from testbed.transport.mrc.errors import MrcError
 from testbed.transport.mrc.qp import QpFailed, QpState
 from testbed.transport.mrc.qp_attributes import Retry
 from testbed.transport.mrc.verbs import Context
@@ -44,6 +45,7 @@ from topologies.spec import ClosSpec
 CC_OFF = 9
 EXPLICIT = 10  # EV profiles of half the paths; these and EV_PROFILE + active_per_port
 SLICE_UNITS = 5  # between two looks at what is kept
+BALANCE_EVERY = 4  # looks; drawing the balance takes as long as all else they do
 SETTLE_UNITS = 300  # what recovery may take beside timers and transfer
 
 
@@ -92,12 +94,13 @@ class World:
         self.sim = self.lab.sim
         self.unit_ns = schedule.unit_ns
         self.rng = random.Random(f"world {schedule.seed}")
+        self.looks = 0
         self.killed: set[int] = set()
         self.failures: dict[tuple[int, int], QpFailed] = {}
         self.explicit_profiles = tuple(EXPLICIT + active for active in range(3))
         self.ev_profiles = (*(EV_PROFILE + active for active in range(3)), *self.explicit_profiles)
         for context in self.lab.contexts.values():
-            _add_profiles(context, self.spec)
+            _turn_congestion_control_off(context, self.spec)
         self.duplexes = [self._connect(index, pair) for index, pair in enumerate(schedule.pairs)]
         for lane in self.lanes:
             lane.start(self.sim, self.killed)
@@ -127,18 +130,16 @@ class World:
                 side.context, side.qp, mine, peer, 0,
                 retry=Retry(retry.linear_count, retry.exp_count), timeout=retry.timeout_exponent,
             )  # fmt: skip
-        lanes = (
-            Lane(self._posts(index, False), *sides, self.spec.payload_bytes, self.unit_ns, self.rng),
-            Lane(
-                self._posts(index, True), sides[1], sides[0], self.spec.payload_bytes,
-                self.unit_ns, self.rng,
-            ),
-        )  # fmt: skip
+        lanes = self._lane(index, False, *sides), self._lane(index, True, *sides[::-1])
         for lane in lanes:
             lane.may_time_out = lambda: self.may_time_out(duplex)
         timer_ns = retry.interval_ns
         duplex = Duplex(pair, sides, lanes, timer_ns, retry.budget_ns, [(None, 0), (None, 0)])
         return duplex
+
+    def _lane(self, index: int, is_back: bool, sender: Side, receiver: Side) -> Lane:
+        posts = self._posts(index, is_back)
+        return Lane(posts, sender, receiver, self.spec.payload_bytes, self.unit_ns, self.rng)
 
     def _posts(self, index: int, is_back: bool) -> list[Any]:
         count = len(self.schedule.pairs)
@@ -152,10 +153,9 @@ class World:
         context = self.lab.contexts[host]
         send_cq, recv_cq = context.create_cq(1 << 12), context.create_cq(1 << 12)
         cc_profile = CC_CROSS_T1 if self.spec.is_cross_t1(host, peer) else CC_T0_LOCAL
-        ev_profile = (EXPLICIT if pair.is_explicit else EV_PROFILE) + pair.active_per_port
         qp = make_qp(
             context, send_cq, recv_cq, 0, cc_profile=cc_profile if pair.has_cc else CC_OFF,
-            ev_profile=ev_profile,
+            ev_profile=_ev_profile(context, self.spec, pair),
         )  # fmt: skip
         return Side(host, context, send_cq, recv_cq, qp)
 
@@ -241,8 +241,9 @@ class World:
     # --- Looking -----------------------------------------------------------------------
 
     def _look(self) -> None:
-        conservation = self.sim.conservation()
-        require(conservation.unexplained == 0, f"frames lost or made: {conservation}")
+        self.looks += 1
+        if self.looks % BALANCE_EVERY == 0:
+            self._check_balance()
         for host, context in self.lab.contexts.items():
             for event in context.poll_events():
                 if isinstance(event, QpFailed):
@@ -256,6 +257,11 @@ class World:
                 check_bounds(side)
         for context in self.lab.contexts.values():
             check_endpoint_bounds(context.endpoint)
+            check_ports_followed(context.endpoint)
+
+    def _check_balance(self) -> None:
+        conservation = self.sim.conservation()
+        require(conservation.unexplained == 0, f"frames lost or made: {conservation}")
 
     def _check_progress(self, duplex: Duplex) -> None:
         """With work pending and a path open something moves."""
@@ -317,6 +323,7 @@ class World:
         self._look()
 
     def _check_idle(self) -> None:
+        self._check_balance()
         for lane in self.lanes:
             lane.check_memory()
         for duplex in self._alive():
@@ -346,11 +353,6 @@ class World:
                         counts[name] += getattr(book, name)
         counts["messages"] = sum(len(lane.messages) for lane in self.lanes)
         return report
-
-
-def faults_of(schedule: Schedule) -> tuple[Fault, ...]:
-    """The faults that end."""
-    return tuple(fault for fault in schedule.faults if fault.kind != KILL)
 
 
 # --- What is kept ----------------------------------------------------------------------
@@ -403,6 +405,16 @@ def check_endpoint_bounds(endpoint: Endpoint) -> None:
     require(len(endpoint._peers) <= 64, f"{len(endpoint._peers)} peers are known")
 
 
+def check_ports_followed(endpoint: Endpoint) -> None:
+    """Every QP keeps to the ports that are up here and, as far as is known, at its peer."""
+    for qp in endpoint.qps.values():
+        if qp.paths is None:
+            continue
+        due = endpoint.up_ports & endpoint._peers[qp.peer].ports.mask
+        live = qp.paths.live_ports & endpoint.all_ports
+        require(live == due & endpoint.all_ports, f"a QP uses ports {live:#b} instead of {due:#b}")
+
+
 def check_quiet(side: Side) -> None:
     """When everything is done the books are closed: nothing in flight, nothing waiting."""
     requester, responder, cc = side.requester, side.qp.responder, side.requester.cc
@@ -411,7 +423,7 @@ def check_quiet(side: Side) -> None:
         "inflight_pkts": cc.inflight_pkts, "waiting_rtx": cc.waiting_rtx,
         "rtx_backlog": cc.rtx_backlog, "backlog": cc.backlog, "messages": len(requester.messages),
         "immediates": requester._wimm_in_flight, "notes": len(responder._notes),
-        "immediates held back": responder._imm_waiting,
+        "immediates held back": responder._imm_waiting, "retries": requester.retry.retries,
         "suspects": len(requester.loss.verdicts(_EVERYTHING)),
     }  # fmt: skip
     left = {name: value for name, value in books.items() if value}
@@ -453,20 +465,27 @@ def _chaos(schedule: Schedule) -> Chaos | None:
     )  # fmt: skip
 
 
-def _add_profiles(context: Context, spec: ClosSpec) -> None:
+def _turn_congestion_control_off(context: Context, spec: ClosSpec) -> None:
+    """Make the CC profile of those who do without."""
     controller = context.controller
     controller.create_cc_profile(CC_OFF)
     config = cc_defaults(spec, cross_t1=True)
     controller.modify_cc_profile(CC_OFF, CcProfileAttr(algorithm=None, config=config))
     for state in (ProfileState.OFFLINE, ProfileState.ONLINE):
         controller.modify_cc_profile(CC_OFF, CcProfileAttr(state=state))
-    for active in (1, 2):
-        add_ev_profile(controller, EV_PROFILE + active, spec, active_per_port=active)
-    for active in range(3):
+
+
+def _ev_profile(context: Context, spec: ClosSpec, pair: Pair) -> int:
+    """The EV profile a pair wants, which is made for the first one."""
+    profile = (EXPLICIT if pair.is_explicit else EV_PROFILE) + pair.active_per_port
+    try:
+        context.controller.ev_profile(profile)
+    except MrcError:
         add_ev_profile(
-            controller, EXPLICIT + active, spec, per_plane=-(-spec.t1_per_plane // 2),
-            active_per_port=active or None,
+            context.controller, profile, spec, active_per_port=pair.active_per_port or None,
+            per_plane=-(-spec.t1_per_plane // 2) if pair.is_explicit else None,
         )  # fmt: skip
+    return profile
 
 
 class _Everything:

@@ -179,15 +179,15 @@ def schedule_of(seed: int) -> Schedule:
     return draw_schedule(SeedPicker(random.Random(f"schedule {seed}")), seed)
 
 
-def draw_schedule(pick: Picker, seed: int) -> Schedule:
-    """Any schedule."""
+def draw_schedule(pick: Picker, seed: int, most_posts: int = 120) -> Schedule:
+    """Any schedule of at most so many writes."""
     spec = draw_spec(pick)
     is_illegal = pick.percent(12)
     may_kill = pick.percent(6)
     return Schedule(
         seed, spec,
         pairs=pick.many(1, 7, draw_pair),
-        posts=pick.many(1, 120, lambda p: draw_post(p, is_illegal)),
+        posts=pick.many(1, most_posts, lambda p: draw_post(p, is_illegal)),
         faults=() if pick.percent(15) else pick.many(0, 12, lambda p: draw_fault(p, may_kill)),
         queue_packets=pick.one_of((0, 8, 4, 3, 2)),
         is_trimming=not pick.percent(25),

@@ -31,7 +31,7 @@ from testbed.transport.mrc.ctl.ev_entries import EvEntry, EvFlag, EvOperation
 from testbed.transport.mrc.ctl.ev_profile import EvProfileAttr
 from testbed.transport.mrc.ctl.values import ApiEvState, api_ev
 from testbed.transport.mrc.device import every_path
-from testbed.transport.mrc.errors import Errno, MrcError
+from testbed.transport.mrc.errors import MrcError
 from topologies.ev import make_ev
 from topologies.names import switch_name
 
@@ -162,16 +162,15 @@ def _modify_every_profile(
     controller = world.lab.contexts[host].controller
     is_swap = operation is EvOperation.REPLACE_EV
     for profile_id in world.explicit_profiles if is_swap else world.ev_profiles:
-        answer = controller.query_ev_profile(profile_id, EvOperation.QUERY_EV_ARRAY)
-        entry = entry_of([item.ev for item in answer.entries])
-        if entry is None:
-            continue
-        attr = EvProfileAttr(operation=operation, entries=(entry,))
         try:
+            answer = controller.query_ev_profile(profile_id, EvOperation.QUERY_EV_ARRAY)
+        except MrcError:
+            continue  # no pair of this host wants it
+        listed = [item.ev for item in answer.entries]
+        entry = entry_of(listed)
+        if entry is not None and entry.ev in listed:
+            attr = EvProfileAttr(operation=operation, entries=(entry,))
             controller.modify_ev_profile(profile_id, attr)
-        except MrcError as error:
-            if error.errno is not Errno.ENOENT:  # not every profile lists every EV
-                raise
     world.sim.kick(host)
 
 

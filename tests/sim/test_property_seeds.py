@@ -79,7 +79,7 @@ def test_a_seed_makes_the_same_run_twice(seed: int) -> None:
 def test_the_schedules_bite() -> None:
     """A property that nothing puts to the test holds always."""
     counts: Counter[str] = Counter()
-    for seed in range(0, 120):
+    for seed in range(120):
         counts += check(schedule_of(seed)).counts
     dull = [name for name in MET if not counts[name]]
     assert not dull, f"no schedule met {', '.join(dull)}"

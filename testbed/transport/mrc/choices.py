@@ -52,6 +52,7 @@ PROBE_SUCCESSES = 3  # [21] answers in a row
 PROBE_SUCCESSES_LIMIT = 48  # doubles for an EV that relapses soon (design)
 RELAPSE_BASE_RTTS = 64
 SKIP_LIMIT_BASE_RTTS = 1  # [20] one rotation, at most this
+PORT_LEAD_LIMIT = 8  # packets a port may be ahead of the one furthest behind
 LEAVE_CHANCE = 0.5  # that a congested EV is left for a spare
 LEAVE_PAUSE_BASE_RTTS = 4  # at most, before that is considered again; doubling up to
 LEAVE_PAUSE_LIMIT_BASE_RTTS = 64

@@ -24,7 +24,7 @@ from testbed.transport.mrc.endpoint_probes import EndpointProbes, OnAnswer
 from testbed.transport.mrc.ev.rotation import Entry
 from testbed.transport.mrc.ev.states import EvChange
 from testbed.transport.mrc.memory import MemoryTable
-from testbed.transport.mrc.port_status import PeerPorts, PortUpdate
+from testbed.transport.mrc.port_status import PeerPorts, PortUpdate, UpdateDates
 from testbed.transport.mrc.qp import QpFailed, QpState, QueuePair
 from testbed.transport.mrc.rng import Rng
 from testbed.transport.mrc.scheduler import Scheduler
@@ -130,6 +130,7 @@ class Endpoint:
         self._peers: dict[bytes, _Peer] = {}
         self._events: list[Event] = []
         self._wake_at_ns: int | None = None
+        self._update_dates = UpdateDates()
         self._now_ns = 0
         self._enabled = self.all_ports
         self._next_qpn = FIRST_QPN
@@ -416,9 +417,12 @@ class Endpoint:
             return None
         if op is _EV_PROBE:
             self.counters.ev_probes += 1
-        mask = self.up_ports if mask is None else mask
+        dated_ns = now_ns
+        if mask is None:
+            mask = self.up_ports
+            dated_ns = self._update_dates.date_ns(mask, now_ns)
         request_id = self._probes.open(key, on_answer, now_ns)
-        return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(now_ns)))
+        return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(dated_ns)))
 
     def _on_request(self, port: int, arrival: Arrival, now_ns: int) -> None:
         """Answer on the path the request came by, in the control class."""

@@ -10,10 +10,13 @@ still being told.
 
 from __future__ import annotations
 
-from testbed.transport.mrc.choices import PORT_UPDATE_INTERVAL_BASE_RTTS, PORT_UPDATE_TRIES
+from testbed.transport.mrc.choices import (
+    PORT_UPDATE_INTERVAL_BASE_RTTS,
+    PORT_UPDATE_TRIES,
+    TIMESTAMP_TICK_NS,
+)
 from testbed.transport.mrc.clock import WRAP_NS
 from testbed.transport.mrc.serial import signed
-
 
 _MAX_INTERVAL_BASE_RTTS = 64
 
@@ -37,6 +40,26 @@ class PortUpdate:
         else:
             self.interval_ns = min(2 * self.interval_ns, self.max_interval_ns)
         self.next_at_ns = now_ns + self.interval_ns
+
+
+class UpdateDates:
+    """When updates are dated: another mask never with the time stamp of the one before.
+
+    A stamp is a tick of 128 ns, and ports may change twice within one: the later mask is
+    dated into the next tick, or the peer could not tell which of the two is the newer.
+    """
+
+    __slots__ = ("_dated_ns", "_mask")
+
+    def __init__(self) -> None:
+        self._mask = -1
+        self._dated_ns = 0
+
+    def date_ns(self, mask: int, now_ns: int) -> int:
+        """The time whose stamp an update with this mask carries that leaves now."""
+        least_ns = self._dated_ns if mask == self._mask else self._dated_ns + TIMESTAMP_TICK_NS
+        self._mask, self._dated_ns = mask, max(now_ns, least_ns)
+        return self._dated_ns
 
 
 class PeerPorts:

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from testbed.transport.mrc.ev.rotation import Entry, PathEv
-from testbed.transport.mrc.reliability.loss import LossDetector, Shown
+from testbed.transport.mrc.reliability.loss import (
+    _MAX_WINDOW_FACTOR,
+    LossDetector,
+    Shown,
+)
 from testbed.transport.mrc.reliability.outstanding import ACKED, LOST, Packet
 from topologies.ev import make_ev
 
@@ -144,12 +148,14 @@ def test_a_suspect_that_arrives_or_is_sent_again_meanwhile_is_none() -> None:
     assert bench.lost() == []
 
 
-def test_a_wrong_verdict_doubles_the_window_sixteen_times_at_most() -> None:
+def test_a_wrong_verdict_doubles_the_window_up_to_a_limit() -> None:
     bench, widths = Bench(), []
-    for _ in range(6):
+    for _ in range(8):
         bench.loss.on_spurious()
         widths.append(bench.loss.window_ns)
-    assert widths == [2_000, 4_000, 8_000, 16_000, 16_000, 16_000]
+    limit = _MAX_WINDOW_FACTOR * WINDOW
+    assert limit >= 2 * WINDOW
+    assert widths == [min(WINDOW << i, limit) for i in range(1, 9)]
 
 
 def test_books_of_sent_packets_are_cleared_as_answers_come() -> None:

@@ -31,6 +31,7 @@ from testbed.transport.mrc.ev.states import (
     EvState,
     next_state,
 )
+from testbed.transport.mrc.ev.turns import Turns
 from testbed.transport.mrc.rng import Rng
 
 ALL_PORTS = (1 << 32) - 1
@@ -78,9 +79,23 @@ class PathSet:
     """
 
     __slots__ = (
-        "_active_per_port", "_address_of", "_by_bit", "_changes", "_entries", "_later_ports",
-        "_local_ports", "_peer_ports", "_probing", "_rng", "_rotations", "base_rtt_ns",
-        "ev_min_active", "live_ports", "policy", "refused", "usable_ports",
+        "_active_per_port",
+        "_address_of",
+        "_by_bit",
+        "_changes",
+        "_entries",
+        "_local_ports",
+        "_peer_ports",
+        "_probing",
+        "_rng",
+        "_rotations",
+        "_turns",
+        "base_rtt_ns",
+        "ev_min_active",
+        "live_ports",
+        "policy",
+        "refused",
+        "usable_ports",
     )  # fmt: skip
 
     def __init__(
@@ -123,7 +138,7 @@ class PathSet:
         self.usable_ports = 0
         self._fill(dict.fromkeys(evs), denied)
         first = self._rng.randrange(len(self._rotations))
-        self._later_ports = -self._rotations[sorted(self._rotations)[first]].bit
+        self._turns = Turns(self._rotations[sorted(self._rotations)[first]].bit)
         self._refresh_usable()
 
     def _fill(self, evs: Collection[PathEv], denied: Collection[int]) -> None:
@@ -165,12 +180,14 @@ class PathSet:
         ports = self.usable_ports & free_ports
         if not ports:
             return None
-        later = ports & self._later_ports
-        bit = later & -later if later else ports & -ports
+        turns = self._turns
+        bit = turns.pick(ports)
+        if not bit:
+            return None
         rotation = self._by_bit[bit]
         if rotation.skipping or avoid is not None:
             return self._choose_with_care(ports, rotation, now_ns, avoid)
-        self._later_ports = -bit << 1
+        turns.took(bit)
         pending = rotation.pending
         if not pending:
             rotation.start_pass()
@@ -180,11 +197,10 @@ class PathSet:
         self, ports: int, rotation: Rotation, now_ns: int, avoid: Entry | None
     ) -> Entry:
         """Choose where something is in SKIP or to be avoided; ``rotation`` is next in turn."""
-        if avoid is not None and rotation.ready == [avoid] and ports != rotation.bit:
-            ports &= ~rotation.bit
-            later = ports & self._later_ports
-            rotation = self._by_bit[later & -later if later else ports & -ports]
-        self._later_ports = -rotation.bit << 1
+        if avoid is not None and rotation.ready == [avoid]:
+            other = self._turns.pick(ports & ~rotation.bit)
+            rotation = self._by_bit[other] if other else rotation
+        self._turns.took(rotation.bit)
         self._end_skips(rotation, now_ns)
         return rotation.take(avoid, lambda entry: self._apply(entry, EvEvent.SKIP_PASSED, now_ns))
 
@@ -338,7 +354,10 @@ class PathSet:
 
     def _refresh_usable(self) -> None:
         ready = sum(rotation.bit for rotation in self._by_bit.values() if rotation.ready)
-        self.usable_ports = ready & self.live_ports
+        usable = ready & self.live_ports
+        if usable != self.usable_ports:
+            self.usable_ports = usable
+            self._turns.reset(usable)
 
     # --- Probing what is ASSUMED_BAD -------------------------------------------------
 
