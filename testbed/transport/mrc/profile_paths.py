@@ -91,12 +91,24 @@ class ProfilePaths:
         self.on_followed()
 
     def _replace(self, change: EvProfileChange, old_ev: int, state: EvState) -> None:
-        new = PathEv(change.new_ev, change.port)
-        self._address(new.ev)
-        self._stands_for.pop(change.old_ev, None)
-        self._stands_for[new.ev] = new.ev
-        if not self.paths.replace(old_ev, new, state, self.last_now_ns):
-            self.paths.add(new, state, self.last_now_ns)
+        """Let a new path in, and the old one out once no entry of the profile names it.
+
+        A path the QP has already, perhaps by another name, takes the state it is given; the
+        one that is out then stays behind switched off.
+        """
+        new, now_ns = PathEv(change.new_ev, change.port), self.last_now_ns
+        address = self._address(new.ev)
+        if all(entry.ev != change.old_ev for entry in self.profile.entries()):
+            self._stands_for.pop(change.old_ev, None)
+        same = next((e for e in self.paths.entries() if e.path_address == address), None)
+        self._stands_for[new.ev] = new.ev if same is None else same.ev
+        is_out = old_ev not in self._stands_for.values()
+        if same is not None:
+            self.paths.set_state(same.ev, state, now_ns)
+            if is_out:
+                self.paths.set_state(old_ev, EvState.DENIED, now_ns)
+        elif not is_out or not self.paths.replace(old_ev, new, state, now_ns):
+            self.paths.add(new, state, now_ns)
 
     def _address(self, ev: int) -> bytes:
         try:

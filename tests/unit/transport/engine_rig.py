@@ -1,4 +1,4 @@
-"""Engines on a hand-advanced clock: a pair on a scripted wire, and one that meets hand-made packets.
+"""Engines on a hand-advanced clock: a pair on a scripted wire, one fed with hand-made packets.
 
 Ports are always free and have no rate, the wire has one fixed delay: what is left is the
 protocol, at times that a test can write down.
@@ -116,9 +116,11 @@ class Lone:
         self.context = device(0, **options)
         self.endpoint = self.context.endpoint
         self.send_cq, self.recv_cq = self.context.create_cq(), self.context.create_cq()
-        self._setup = dict(psn=psn, peer_psn=peer_psn, mtu=mtu, mpr=mpr, peer_mpr=peer_mpr,
-                           max_wimm=max_wimm, peer_max_wimm=peer_max_wimm, cap=cap, retry=retry,
-                           timeout=timeout, cc_profile=cc_profile)  # fmt: skip
+        self._setup: dict[str, Any] = {
+            "psn": psn, "peer_psn": peer_psn, "mtu": mtu, "mpr": mpr, "peer_mpr": peer_mpr,
+            "max_wimm": max_wimm, "peer_max_wimm": peer_max_wimm, "cap": cap, "retry": retry,
+            "timeout": timeout, "cc_profile": cc_profile,
+        }  # fmt: skip
         self.qp = self.add_qp()
         self.memory = pattern(1 << 20)
         self.source = self.context.reg_mr(self.memory)

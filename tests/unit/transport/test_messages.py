@@ -9,7 +9,7 @@ from testbed.transport.mrc.wire.codes import Opcode
 
 F, M, L, LI = (Opcode.WRITE_FIRST, Opcode.WRITE_MIDDLE, Opcode.WRITE_LAST,
                Opcode.WRITE_LAST_WITH_IMM)  # fmt: skip
-O, OI = Opcode.WRITE_ONLY, Opcode.WRITE_ONLY_WITH_IMM
+ONLY, ONLY_IMM = Opcode.WRITE_ONLY, Opcode.WRITE_ONLY_WITH_IMM
 
 
 def make(length: int, imm: int | None = None) -> Message:
@@ -20,11 +20,11 @@ def make(length: int, imm: int | None = None) -> Message:
 @pytest.mark.parametrize(
     ("length", "imm", "opcodes"),
     [
-        (0, None, [O]),
-        (0, 1, [OI]),
-        (1, None, [O]),
-        (1024, None, [O]),
-        (1024, 0, [OI]),  # 0 is an immediate, too
+        (0, None, [ONLY]),
+        (0, 1, [ONLY_IMM]),
+        (1, None, [ONLY]),
+        (1024, None, [ONLY]),
+        (1024, 0, [ONLY_IMM]),  # 0 is an immediate, too
         (1025, None, [F, L]),
         (2048, 9, [F, LI]),
         (4096, None, [F, M, M, L]),

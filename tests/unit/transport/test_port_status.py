@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from testbed.transport.mrc.clock import WRAP_NS, timestamp
-from testbed.transport.mrc.port_status import PeerPorts, PortUpdate
+from testbed.transport.mrc.port_status import PeerPorts, PortUpdate, UpdateDates
 
 
-def test_an_update_is_due_at_once_then_every_two_base_rtts_eight_times() -> None:
+def test_an_update_is_due_at_once_then_every_two_base_rtts_while_tries_are_left() -> None:
     update, sent = PortUpdate(0b01, 1000, 500), []
     while update.tries_left:
         sent.append(update.next_at_ns)
@@ -47,3 +47,15 @@ def test_time_zero_counts_as_heard() -> None:
     ports = PeerPorts()
     ports.update(0b10, 5, 0)
     assert not ports.update(0b01, 4, 1)
+
+
+def test_two_masks_never_have_one_stamp_and_a_repetition_keeps_its_time() -> None:
+    dates = UpdateDates()
+    first = dates.date_ns(0b01, 128_000)
+    assert timestamp(first) == 1_000
+    assert dates.date_ns(0b01, 128_010) == 128_010
+    second = dates.date_ns(0b11, 128_020)
+    assert timestamp(second) == 1_001
+    third = dates.date_ns(0b10, 128_030)
+    assert timestamp(third) == 1_002
+    assert dates.date_ns(0b10, 256_000) == 256_000

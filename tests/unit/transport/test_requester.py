@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -127,7 +128,7 @@ def test_4_13_ports_take_turns_and_evs_do_within_them() -> None:
     lone.post(8 * MTU)
     outs = lone.sent()
     assert len({(out.port, out.ev) for out in outs}) == 4
-    assert all(a.port != b.port for a, b in zip(outs, outs[1:], strict=False))
+    assert all(a.port != b.port for a, b in pairwise(outs))
     assert all(out.ev >> 24 == out.port for out in outs)
 
 
@@ -836,3 +837,55 @@ def test_the_profile_of_evs_reads_what_the_qp_found() -> None:
     profile = lone.context.controller.ev_profile(1)
     user: Any = profile.users[0]
     assert user.ev_state(outs[0].ev) is ApiEvState.ASSUMED_BAD
+
+
+# --- Books at the edges ----------------------------------------------------------------
+
+
+def test_a_probe_that_finds_all_arrived_has_the_transport_ack_asked_for_at_once() -> None:
+    lone = Lone()
+    lone.post(2 * MTU)
+    lone.sent()
+    lone.wake()
+    (probe,) = lone.sent()
+    lone.sack(PSN + 1, probe, probe_id=1)
+    assert [(o.packet.psn, o.packet.rtx, o.packet.a) for o in lone.sent()] == [
+        (PSN + 1, True, True)
+    ]
+
+
+def test_6_3_a_probes_answer_with_another_time_stamp_is_no_sample() -> None:
+    lone = Lone()
+    lone.post(MTU)
+    lone.sent()
+    lone.wake()
+    (probe,) = lone.sent()
+    lone.now += 1_280
+    lone.sack(PSN, probe, probe_id=1, tx_timestamp=probe.packet.tx_timestamp ^ 1)
+    assert requester(lone).srtt_ns == RTT
+
+
+def test_6_2_a_lost_packet_that_is_found_leaves_the_books_balanced() -> None:
+    lone = Lone()
+    outs = on_one_ev(lone, 3)
+    cc = requester(lone).cc
+    lone.sack(PSN - 1, outs[1], received=(PSN + 1,), rcvd_bytes=-(-FULL // 256))
+    assert (cc.waiting_rtx, cc.rtx_backlog) == (1, FULL)
+    lone.sack(PSN + 1, outs[0], rcvd_bytes=-(-2 * FULL // 256))
+    lone.sack(PSN + 2, outs[2], rcvd_bytes=-(-3 * FULL // 256))
+    assert (cc.waiting_rtx, cc.rtx_backlog, cc.inflight_pkts) == (0, 0, 0)
+    assert -256 < cc.inflight <= 0
+
+
+def test_4_9_what_was_sent_again_a_moment_ago_is_not_lost_by_the_timer() -> None:
+    lone = Lone()
+    lone.post(MTU)
+    (out,) = lone.sent()
+    lone.now = START + T - 128
+    lone.nack(out, NackReason.NO_RESOURCE)
+    lone.sent()
+    lone.now = START + T
+    lone.endpoint.on_deadline(lone.now)
+    counters = requester(lone).counters
+    assert (counters.timeouts, counters.lost_by_timer) == (1, 0)
+    assert [type(o.packet) for o in lone.sent()] == [ReliabilityProbe]

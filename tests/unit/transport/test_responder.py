@@ -365,6 +365,16 @@ def test_4_5_rcvd_bytes_wraps_at_24_bits_and_rounds_up() -> None:
     assert sacks(lone)[0].rcvd_bytes == 0  # 256 x 2^24, less 256, and 152 rounded up
 
 
+def test_4_6_immediates_that_were_delivered_make_room() -> None:
+    lone = Lone(max_wimm=2)
+    for i in range(7):
+        lone.context.post_recv(lone.qp, i)
+        lone.write(P + i, b"x", opcode=ONLY_IMM, imm=i, msn=i, rqmsn=i)
+    assert len(lone.received()) == 7
+    responder: Any = lone.qp.responder
+    assert responder.rcvd_bytes == 7 * nominal_bytes(1, has_immediate=True)
+
+
 # --- 4.21 Refusals ---------------------------------------------------------------------
 
 
