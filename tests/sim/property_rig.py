@@ -395,14 +395,13 @@ def check_endpoint_bounds(endpoint: Endpoint) -> None:
     packets = sum(
         qp.responder.window.range_psns for qp in endpoint.qps.values() if qp.responder
     )
-    for name, queue in (("answers", endpoint.controls), ("requests", endpoint._background)):
+    for name, queue in (("answers", endpoint.controls), ("requests", endpoint.packets.queue)):
         waiting = sum(map(len, queue._queues))
         require(waiting <= 64 + evs + packets, f"{waiting} {name} wait for a port")
-    require(len(endpoint._probes) <= 4096, f"{len(endpoint._probes)} endpoint requests are open")
-    require(
-        len(endpoint._probes._by_key) <= len(endpoint._probes), "endpoint requests leak their keys"
-    )
-    require(len(endpoint._peers) <= 64, f"{len(endpoint._peers)} peers are known")
+    waiting = endpoint.packets.waiting
+    require(len(waiting) <= 4096, f"{len(waiting)} endpoint requests are open")
+    require(len(waiting._by_key) <= len(waiting), "endpoint requests leak their keys")
+    require(len(endpoint.peers) <= 64, f"{len(endpoint.peers)} peers are known")
 
 
 def check_ports_followed(endpoint: Endpoint) -> None:
@@ -410,7 +409,7 @@ def check_ports_followed(endpoint: Endpoint) -> None:
     for qp in endpoint.qps.values():
         if qp.paths is None:
             continue
-        due = endpoint.up_ports & endpoint._peers[qp.peer].ports.mask
+        due = endpoint.up_ports & endpoint.peers.at(qp.peer).ports.mask
         live = qp.paths.live_ports & endpoint.all_ports
         require(live == due & endpoint.all_ports, f"a QP uses ports {live:#b} instead of {due:#b}")
 
@@ -435,7 +434,7 @@ def check_quiet(side: Side) -> None:
 def check_ports_known(side: Side, peer: Side) -> None:
     """The peer knows which ports of this NIC are up (facts sheet 4.15)."""
     endpoint, other = side.context.endpoint, peer.context.endpoint
-    known = other._peers[endpoint.address].ports.mask & endpoint.all_ports
+    known = other.peers.at(endpoint.address).ports.mask & endpoint.all_ports
     require(
         known == endpoint.up_ports,
         f"h{peer.host} thinks ports {known:#b} of h{side.host} are up, {endpoint.up_ports:#b} are",

@@ -17,19 +17,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from testbed.transport.mrc.choices import FIRST_QPN
-from testbed.transport.mrc.clock import age_ns, timestamp
 from testbed.transport.mrc.completion import WcStatus
 from testbed.transport.mrc.control import ControlQueue
-from testbed.transport.mrc.endpoint_probes import EndpointProbes, OnAnswer
+from testbed.transport.mrc.endpoint_packets import EndpointCounters, EndpointPackets
 from testbed.transport.mrc.ev.rotation import Entry
 from testbed.transport.mrc.ev.states import EvChange
 from testbed.transport.mrc.memory import MemoryTable
-from testbed.transport.mrc.port_status import PeerPorts, PortUpdate, UpdateDates
+from testbed.transport.mrc.peers import Peer, Peers
 from testbed.transport.mrc.qp import QpFailed, QpState, QueuePair
+from testbed.transport.mrc.responder import Responder
 from testbed.transport.mrc.rng import Rng
 from testbed.transport.mrc.scheduler import Scheduler
-from testbed.transport.mrc.srv6 import RouteError, Routes
-from testbed.transport.mrc.wire.codec import Arrival, Envelope, decode, encode
+from testbed.transport.mrc.srv6 import Routes
+from testbed.transport.mrc.wire.codec import Arrival, decode
 from testbed.transport.mrc.wire.codes import EndpointOp, NakCode
 from testbed.transport.mrc.wire.errors import DecodeError, IcrcError
 from testbed.transport.mrc.wire.packets import (
@@ -42,12 +42,6 @@ from testbed.transport.mrc.wire.packets import (
     Trimmed,
     Write,
 )
-from topologies.numbers import Dscp, Ecn
-
-_NO_TRIM, _CONTROL = int(Dscp.NO_TRIM), int(Dscp.CONTROL)
-_NOT_ECT, _ECT0 = int(Ecn.NOT_ECT), int(Ecn.ECT0)
-_PORT_UPDATE, _EV_PROBE = EndpointOp.PORT_STATUS_UPDATE, EndpointOp.EV_PROBE
-_MAX_PEERS = 65_536
 
 _NAK_STATUS = {
     int(NakCode.INVALID_REQUEST): WcStatus.REMOTE_INVALID_REQUEST,
@@ -74,32 +68,7 @@ class PeerPortsChanged:
     at_ns: int
 
 
-# mask None: our ports as they are when it leaves; what asked the same since so long ago is joined
-_Request = tuple[Envelope, EndpointOp, int | None, object, OnAnswer, int]
 Event = QpFailed | EvChanged | PeerPortsChanged
-
-
-class EndpointCounters:
-    """Datagrams that reached nobody, by cause, and endpoint packets."""
-
-    __slots__ = ("ev_probes", "icrc_errors", "malformed", "not_for_us", "port_updates",
-                 "received", "unknown_qp", "unroutable")  # fmt: skip
-
-    def __init__(self) -> None:
-        self.received = self.malformed = self.icrc_errors = self.not_for_us = 0
-        self.unknown_qp = self.unroutable = self.ev_probes = self.port_updates = 0
-
-
-class _Peer:
-    """What is known of another NIC, for all QPs to it."""
-
-    __slots__ = ("ports", "qps", "told", "update")
-
-    def __init__(self, told: int) -> None:
-        self.ports = PeerPorts()
-        self.qps: list[QueuePair] = []
-        self.told = told  # the mask of our ports it was last sent, at first all
-        self.update: PortUpdate | None = None
 
 
 class Endpoint:
@@ -124,13 +93,13 @@ class Endpoint:
         self.counters = EndpointCounters()
         self.controls = ControlQueue(port_count)
         self.qps: dict[int, QueuePair] = {}
-        self._background = ControlQueue(port_count)  # endpoint requests
+        self.packets = EndpointPackets(
+            address, routes, port_count, self.controls, self.counters, lambda: self.up_ports
+        )
+        self.peers = Peers(self.packets, self._touch)
         self._scheduler = Scheduler()
-        self._probes = EndpointProbes()
-        self._peers: dict[bytes, _Peer] = {}
         self._events: list[Event] = []
         self._wake_at_ns: int | None = None
-        self._update_dates = UpdateDates()
         self._now_ns = 0
         self._enabled = self.all_ports
         self._next_qpn = FIRST_QPN
@@ -146,22 +115,14 @@ class Endpoint:
 
     def attach(self, qp: QueuePair, now_ns: int) -> None:
         """A QP has reached RTR: its peer may write from now on."""
-        peer = self._peer(qp.peer)
-        peer.qps.append(qp)
+        peer = self.peers.attach(qp, self.up_ports, now_ns)
         assert qp.paths is not None
         qp.paths.set_local_ports(self.up_ports, now_ns)
         qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
-        is_news = self.up_ports != self.all_ports or self.up_ports != peer.told
-        if is_news and peer.update is None:
-            self._tell_ports(peer, now_ns)
 
     def detach(self, qp: QueuePair) -> None:
         """A QP is going away: nothing of it is answered any more."""
-        peer = self._peers.get(qp.peer)
-        if peer is not None and qp in peer.qps:
-            peer.qps.remove(qp)
-            if not peer.qps:
-                peer.update = None
+        self.peers.detach(qp)
 
     def kick(self, qp: QueuePair, now_ns: int) -> None:
         """Work was posted to this QP."""
@@ -189,22 +150,35 @@ class Endpoint:
         if arrival.destination != self.address:
             self.counters.not_for_us += 1
             return
-        handler = _HANDLERS.get(type(arrival.packet))
-        if handler is not None:
-            handler(self, port, arrival, now_ns)
+        packet = arrival.packet
+        if isinstance(packet, EndpointRequest):
+            self._on_request(port, arrival, packet, now_ns)
             return
-        qp = self.qps.get(arrival.packet.dqp)  # type: ignore[union-attr]
+        if isinstance(packet, EndpointResponse):
+            self.packets.on_response(port, packet, now_ns)
+            return
+        qp = self.qps.get(packet.dqp)
         if qp is None or qp.responder is None or qp.peer != arrival.source:
             self.counters.unknown_qp += 1
             return
-        _QP_HANDLERS[type(arrival.packet)](self, qp, port, arrival, now_ns)
+        if isinstance(packet, Write):
+            self._on_write(qp, qp.responder, port, arrival, packet, now_ns)
+            return
+        _QP_HANDLERS[type(packet)](self, qp, port, arrival, now_ns)
         self._after(qp, now_ns)
 
-    def _on_write(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
-        assert qp.responder is not None
-        if qp.state is QpState.ERROR and not qp.responder.error:
+    def _on_write(
+        self, qp: QueuePair, responder: Responder, port: int, arrival: Arrival, write: Write,
+        now_ns: int,
+    ) -> None:  # fmt: skip
+        if qp.state is QpState.ERROR and not responder.error:
             return
-        qp.responder.on_write(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
+        responder.on_write(port, arrival, write, now_ns)
+        # Most writes complete nothing and move no deadline but this.
+        if responder.completions or responder.error:
+            self._after(qp, now_ns)
+        else:
+            self._touch(responder.reverse.next_probe_at())
 
     def _on_trimmed(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
         assert qp.responder is not None
@@ -283,44 +257,14 @@ class Endpoint:
             return
         lost = self.up_ports & ~up_ports
         self.up_ports = up_ports
-        for peer in self._peers.values():
+        for peer in self.peers:
             for qp in peer.qps:
                 if qp.paths is not None:
                     qp.paths.set_local_ports(up_ports, now_ns)
                     self._after(qp, now_ns)
-            if peer.qps:
-                self._tell_ports(peer, now_ns)
+            self.peers.tell(peer, up_ports, now_ns)
         self.controls.drop(lost, now_ns)
-        self._background.drop(lost, now_ns)
-
-    def _tell_ports(self, peer: _Peer, now_ns: int) -> None:
-        base_rtt_ns = peer.qps[0].paths.base_rtt_ns if peer.qps[0].paths else 0
-        peer.update = PortUpdate(self.up_ports, base_rtt_ns, now_ns)
-        peer.told = self.up_ports
-        self._repeat_update(peer, now_ns)
-
-    def _repeat_update(self, peer: _Peer, now_ns: int) -> None:
-        """Send the update that waits, or give up where no QP is left that it matters to."""
-        update = peer.update
-        if update is None or not peer.qps:
-            return
-        if all(qp.state is QpState.ERROR for qp in peer.qps):
-            peer.update = None
-            return
-        update.on_sent(now_ns)
-        self._touch(update.next_at_ns)
-        entry = _way(peer, self.up_ports, now_ns)
-        if entry is None:
-            return
-        destination = peer.qps[0].peer
-
-        def on_answer(rtt_ns: int, port: int, at_ns: int) -> None:
-            if peer.update is update:
-                peer.update = None
-
-        self.counters.port_updates += 1
-        # Without a mask: one that waited longer than the next would look like the newer.
-        self._request(entry, destination, _PORT_UPDATE, None, object(), on_answer)
+        self.packets.queue.drop(lost, now_ns)
 
     # --- In: time ------------------------------------------------------------------
 
@@ -346,12 +290,7 @@ class Endpoint:
                     requester.on_deadline(now_ns)
             self._probe_paths(qp, now_ns)
             self._after(qp, now_ns)
-        for peer in self._peers.values():
-            if peer.update is not None:
-                if peer.update.next_at_ns <= now_ns:
-                    self._repeat_update(peer, now_ns)
-                else:
-                    self._touch(peer.update.next_at_ns)
+        self.peers.on_deadline(now_ns)
 
     def _probe_paths(self, qp: QueuePair, now_ns: int) -> None:
         """Send the EV probes that are due: for bad EVs, and for the way back."""
@@ -374,8 +313,7 @@ class Endpoint:
                 qp.responder.reverse.on_probe_answered(entry.ev, at_ns)
                 self._after(qp, at_ns)
 
-        key = (qp.peer, entry.ev)
-        self._request(entry, qp.peer, _EV_PROBE, 0, key, on_answer, qp.paths.base_rtt_ns)
+        self.packets.probe(entry, qp.peer, on_answer, qp.paths.base_rtt_ns)
 
     def _touch(self, deadline_ns: int | None) -> None:
         wake_at_ns = self._wake_at_ns
@@ -384,87 +322,22 @@ class Endpoint:
 
     # --- Endpoint packets ----------------------------------------------------------
 
-    def request(
-        self, destination: bytes, ev: int, port: int, op: EndpointOp, on_answer: OnAnswer,
-        *, port_mask: int = 0, dscp: int = _NO_TRIM,
-    ) -> None:  # fmt: skip
-        """Queue an EV probe or a port status update for anybody who asks (facts sheet 4.15).
+    def _on_request(
+        self, port: int, arrival: Arrival, request: EndpointRequest, now_ns: int
+    ) -> None:
+        if request.op == EndpointOp.PORT_STATUS_UPDATE:
+            mask = request.port_status_mask
+            peer = self.peers.on_update(arrival.source, mask, request.tx_timestamp, now_ns)
+            if peer is not None:
+                self._on_peer_ports(peer, now_ns)
+        self.packets.respond(port, arrival, request)
 
-        No QP is needed. ``on_answer(rtt_ns, port, now_ns)`` is called once, or never.
-        Raises RouteError where the destination or the EV has no path.
-        """
-        address = self.routes.lookup(destination).address(ev)
-        envelope = Envelope(self.address, destination, address, ev, dscp, _ecn(dscp))
-        self._background.push(
-            port, self._build_request, (envelope, op, port_mask, object(), on_answer, 0)
-        )
-
-    def _request(
-        self, entry: Entry, destination: bytes, op: EndpointOp, mask: int | None, key: object,
-        on_answer: OnAnswer, joins_ns: int = 0,
-    ) -> None:  # fmt: skip
-        dscp = _NO_TRIM if op is _EV_PROBE else _CONTROL
-        envelope = Envelope(
-            self.address, destination, entry.path_address, entry.ev, dscp, _ecn(dscp)
-        )
-        self._background.push(
-            entry.port, self._build_request, (envelope, op, mask, key, on_answer, joins_ns)
-        )
-
-    def _build_request(self, argument: _Request, now_ns: int) -> bytes | None:
-        envelope, op, mask, key, on_answer, joins_ns = argument
-        if joins_ns and self._probes.join(key, on_answer, now_ns - joins_ns):
-            return None
-        if op is _EV_PROBE:
-            self.counters.ev_probes += 1
-        dated_ns = now_ns
-        if mask is None:
-            mask = self.up_ports
-            dated_ns = self._update_dates.date_ns(mask, now_ns)
-        request_id = self._probes.open(key, on_answer, now_ns)
-        return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(dated_ns)))
-
-    def _on_request(self, port: int, arrival: Arrival, now_ns: int) -> None:
-        """Answer on the path the request came by, in the control class."""
-        request = arrival.packet
-        assert isinstance(request, EndpointRequest)
-        if request.op == _PORT_UPDATE:
-            self._on_peer_ports(arrival.source, request, now_ns)
-        try:
-            address = self.routes.lookup(arrival.source).address(arrival.ev)
-        except RouteError:
-            self.counters.unroutable += 1
-            return
-        envelope = Envelope(
-            self.address, arrival.source, address, arrival.ev, _CONTROL, _NOT_ECT
-        )
-        response = EndpointResponse(request.request_id, request.op, request.tx_timestamp)
-        self.controls.push(port, _build_response, (envelope, response))
-
-    def _on_peer_ports(self, source: bytes, request: EndpointRequest, now_ns: int) -> None:
-        if source not in self._peers and len(self._peers) >= _MAX_PEERS:
-            return
-        peer = self._peer(source)
-        if not peer.ports.update(request.port_status_mask, request.tx_timestamp, now_ns):
-            return
-        self._events.append(PeerPortsChanged(source, request.port_status_mask, now_ns))
+    def _on_peer_ports(self, peer: Peer, now_ns: int) -> None:
+        self._events.append(PeerPortsChanged(peer.address, peer.ports.mask, now_ns))
         for qp in peer.qps:
             if qp.paths is not None:
                 qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
                 self._after(qp, now_ns)
-
-    def _on_response(self, port: int, arrival: Arrival, now_ns: int) -> None:
-        response = arrival.packet
-        assert isinstance(response, EndpointResponse)
-        on_answer = self._probes.answered(response.request_id)
-        if on_answer is not None:
-            on_answer(age_ns(now_ns, response.tx_timestamp), port, now_ns)
-
-    def _peer(self, address: bytes) -> _Peer:
-        peer = self._peers.get(address)
-        if peer is None:
-            peer = self._peers[address] = _Peer(self.all_ports)
-        return peer
 
     # --- Out -----------------------------------------------------------------------
 
@@ -479,8 +352,8 @@ class Endpoint:
             sent = self.controls.pop(free_ports, now_ns)
             if sent is not None:
                 return sent
-        if self._background.waiting & free_ports:
-            sent = self._background.pop(free_ports, now_ns)
+        if self.packets.queue.waiting & free_ports:
+            sent = self.packets.queue.pop(free_ports, now_ns)
             if sent is not None:
                 return sent
         return self._scheduler.transmit(now_ns, free_ports)
@@ -501,36 +374,13 @@ def _following_qpn(number: int) -> int:
     return FIRST_QPN if number == (1 << 24) - 1 else number + 1
 
 
-def _way(peer: _Peer, up_ports: int, now_ns: int) -> Entry | None:
-    """A path to this peer, another plane each time."""
-    for qp in peer.qps:
-        entry = qp.paths.choose(up_ports, now_ns) if qp.paths else None
-        if entry is not None:
-            return entry
-    return None
-
-
-def _ecn(dscp: int) -> int:
-    """Data is ECN-capable, control is not (facts sheet 3.5)."""
-    return _NOT_ECT if dscp == _CONTROL else _ECT0
-
-
-def _build_response(argument: tuple[Envelope, EndpointResponse], now_ns: int) -> bytes:
-    return encode(*argument)
-
-
 def _reason(status: WcStatus) -> str:
     if status is WcStatus.RETRY_EXCEEDED:
         return "no answer from its peer within the retry budget"
     return f"its peer refused a message: {status.value}"
 
 
-_HANDLERS: dict[type, Callable[[Endpoint, int, Arrival, int], None]] = {
-    EndpointRequest: Endpoint._on_request,
-    EndpointResponse: Endpoint._on_response,
-}
 _QP_HANDLERS: dict[type, Callable[[Endpoint, QueuePair, int, Arrival, int], None]] = {
-    Write: Endpoint._on_write,
     Trimmed: Endpoint._on_trimmed,
     ReliabilityProbe: Endpoint._on_probe,
     Sack: Endpoint._on_sack,

@@ -5,9 +5,7 @@ port. Each packet picks its EV the moment a port is free, not when it is queued 
 GetSendParams). Order of service: reliability probe, request for a lost Transport ACK,
 retransmissions, new data (facts sheet 4.3).
 
-Silence is answered in two steps. After two round trips a reliability probe asks what has
-arrived, which costs no PSN and repairs a lost tail. The timer of section 4.9 runs on the
-oldest unacknowledged packet beside it and ends the QP when its retries are used up.
+When the peer falls silent :mod:`.silence` says what to do: ask, or give a packet up.
 """
 
 from __future__ import annotations
@@ -15,20 +13,16 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from testbed.transport.mrc.choices import (
-    PSN_RANGE_UNIT,
-    SACK_BITMAP_BITS,
-    TAIL_PROBE_BASE_RTTS,
-)
+from testbed.transport.mrc.choices import PSN_RANGE_UNIT, SACK_BITMAP_BITS
 from testbed.transport.mrc.clock import age_ns, timestamp
 from testbed.transport.mrc.completion import WcStatus
+from testbed.transport.mrc.outgoing import Outgoing
 from testbed.transport.mrc.reliability.loss import Shown
-from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, LOST, Packet, SendWindow
-from testbed.transport.mrc.serial import MSN_MASK, PSN_MASK, RCVD_BYTES_BITS, expand
-from testbed.transport.mrc.wire.codec import Envelope, encode
+from testbed.transport.mrc.reliability.outstanding import ACKED, IN_FLIGHT, Packet, SendWindow
+from testbed.transport.mrc.serial import RCVD_BYTES_BITS, expand
+from testbed.transport.mrc.silence import Due, Silence
 from testbed.transport.mrc.wire.codes import NackReason, PathMark
-from testbed.transport.mrc.wire.packets import Nack, ReliabilityProbe, Sack, Write
-from topologies.numbers import Dscp, Ecn
+from testbed.transport.mrc.wire.packets import Nack, Sack
 
 if TYPE_CHECKING:
     from testbed.transport.mrc.ev.pathset import PathSet
@@ -40,17 +34,11 @@ if TYPE_CHECKING:
     from testbed.transport.mrc.reliability.retry import RetrySchedule
 
 # Plain integers: comparing enum members costs more than what surrounds it.
-_ECT0 = int(Ecn.ECT0)
-_NO_TRIM = int(Dscp.NO_TRIM)
-_TRIMMABLE, _TRIMMABLE_RETX = int(Dscp.TRIMMABLE), int(Dscp.TRIMMABLE_RETX)
-_MARK_NONE, _ALWAYS_SKIP = int(PathMark.NONE), int(PathMark.ALWAYS_SKIP)
-_SKIP_ONCE = int(PathMark.SKIP_ONCE)
+_SKIP_ONCE, _ALWAYS_SKIP = int(PathMark.SKIP_ONCE), int(PathMark.ALWAYS_SKIP)
 _TRIMMED, _TRIMMED_LASTHOP = int(NackReason.TRIMMED), int(NackReason.TRIMMED_LASTHOP)
 _UNEXPECTED = int(NackReason.UNEXP_EVENT)
 
-_SRTT_WEIGHT = 8
 _MAX_PROBES = 16
-_MAX_TAIL_BACKOFF = 6
 
 Sent = tuple[int, bytes]
 
@@ -90,26 +78,18 @@ class Requester:
         self.counters = RequesterCounters()
         self.paths, self.cc, self.loss, self.retry = paths, cc, loss, retry
         self.reverse = reverse
+        self.silence = Silence(cc.base_rtt_ns, retry)
         self.bytes_acked = 0
-        self.srtt_ns = cc.base_rtt_ns
-        self._source, self._destination = source, destination
-        self._ids = qpn & 0xFFFF, peer_qpn & 0xFFFF
-        self._peer_qpn = peer_qpn
+        self._outgoing = Outgoing(source, destination, qpn, peer_qpn, can_trim)
         self._path_mtu = path_mtu
         self._overhead_bytes = nominal_overhead_bytes
         self._range_psns = mpr * PSN_RANGE_UNIT
         self._is_mpr_dynamic = is_mpr_dynamic
         self._max_wimm = max_wimm
         self._wimm_in_flight = 0
-        self._dscp, self._dscp_rtx = (
-            (_TRIMMABLE, _TRIMMABLE_RETX) if can_trim else (_NO_TRIM, _NO_TRIM)
-        )
         self._unsent: deque[Message] = deque()  # posted, not wholly sent
         self._allocated_psn = first_psn
         self._msn = self._rqmsn = 0
-        self._timer_at_ns = 0
-        self._heard_at_ns = self._sent_at_ns = 0
-        self._tail_backoff = 0
         self._probe_pending = False
         self._probes: dict[int, tuple[int, Entry]] = {}  # id -> sent at, on which EV
         self._probe_id = 0
@@ -129,9 +109,8 @@ class Requester:
         if message.imm is not None:
             self._rqmsn += 1
         if not self.messages:
-            self._restart_timer(now_ns)
-            self._heard_at_ns = now_ns
-            self._tail_backoff = 0
+            self.silence.restart(now_ns)
+            self.silence.on_heard(now_ns)
         self.messages.append(message)
         self._unsent.append(message)
         packets = message.last_psn - message.first_psn + 1
@@ -149,22 +128,28 @@ class Requester:
             return True
         return self.cc.can_send() and (self.window.next_lost() is not None or self._may_send_new())
 
+    @property
+    def srtt_ns(self) -> int:
+        """The smoothed round trip."""
+        return self.silence.srtt_ns
+
     def transmit(self, now_ns: int, free_ports: int) -> Sent | None:
         """The next packet that may leave on one of these ports: (port, datagram), or None."""
         if not free_ports & self.paths.usable_ports or self.error:
             return None
-        if self._probe_pending or self._solicit_pending:
-            if self._probe_pending:
-                return self._send_probe(now_ns, free_ports)
+        if self._probe_pending:
+            return self._send_probe(now_ns, free_ports)
+        if self._solicit_pending:
             return self._send_solicitation(now_ns, free_ports)
         if not self.cc.can_send():
             return None
-        packet = self.window.next_lost()
-        if packet is not None:
-            return self._send_again(packet, now_ns, free_ports)
-        if not self._may_send_new():
-            return None
-        return self._send_new(now_ns, free_ports)
+        if self.window.lost:
+            packet = self.window.next_lost()
+            if packet is not None:
+                return self._send_again(packet, now_ns, free_ports)
+        if self._may_send_new():
+            return self._send_new(now_ns, free_ports)
+        return None
 
     def _may_send_new(self) -> bool:
         """Is there unsent data inside the PSN window and the limit of immediates?"""
@@ -184,20 +169,27 @@ class Requester:
             return None
         message, psn = self._unsent[0], self.window.next_psn
         offset = (psn - message.first_psn) * self._path_mtu
-        length = min(self._path_mtu, message.length - offset)
-        size = -(-length // 4) * 4 + self._overhead_bytes + (
-            4 if message.imm is not None and psn == message.last_psn else 0
-        )
-        packet = Packet(psn, message, offset, length, size, entry)
-        self.window.add(packet)
+        is_last = psn == message.last_psn
+        if is_last:
+            length = message.length - offset
+            size = (length + 3 & ~3) + self._overhead_bytes
+            if message.imm is not None:
+                size += 4
+            self._unsent.popleft()
+        else:
+            length = self._path_mtu
+            size = length + self._overhead_bytes
         if message.imm is not None and psn == message.first_psn:
             self._wimm_in_flight += 1
-        if psn == message.last_psn:
-            self._unsent.popleft()
-        ask = self.cc.on_sent(size, False)
+        packet = Packet(psn, message, offset, length, size, entry)
+        self.window.add(packet)
         self.counters.sent += 1
         self.counters.sent_bytes += size
-        return entry.port, self._write(packet, now_ns, ask or psn == message.last_psn, self._dscp)
+        self._note_sent(packet, entry, now_ns)
+        ask = self.cc.on_sent(size, False) or is_last
+        return entry.port, self._outgoing.write(
+            message, psn, offset, length, entry, now_ns, ask, False
+        )
 
     def _send_again(self, packet: Packet, now_ns: int, free_ports: int) -> Sent | None:
         entry = self.paths.choose(free_ports, now_ns, packet.entry)
@@ -208,38 +200,17 @@ class Requester:
         self.cc.on_sent(packet.size_bytes, True)
         self.counters.resent += 1
         self.counters.sent_bytes += packet.size_bytes
-        return entry.port, self._write(packet, now_ns, False, self._dscp_rtx, True)
+        self._note_sent(packet, entry, now_ns)
+        return entry.port, self._outgoing.write(
+            packet.message, packet.psn, packet.offset, packet.length, entry, now_ns, False, True
+        )
 
-    def _write(
-        self, packet: Packet, now_ns: int, ask: bool, dscp: int, is_rtx: bool = False
-    ) -> bytes:
-        """Encode one transmission of a packet and enter it into the books of loss."""
-        entry = packet.entry
+    def _note_sent(self, packet: Packet, entry: Entry, now_ns: int) -> None:
+        """One transmission in the books of loss, of the way back, and of silence."""
         entry.sent += 1
         self.loss.on_sent(packet, now_ns)
         self.reverse.on_data_sent(now_ns)
-        self._sent_at_ns = now_ns
-        return self._encode_write(
-            packet.message, packet.psn, packet.offset, packet.length, entry, now_ns, ask, dscp,
-            is_rtx,
-        )  # fmt: skip
-
-    def _encode_write(
-        self, message: Message, psn: int, offset: int, length: int, entry: Entry, now_ns: int,
-        ask: bool, dscp: int, is_rtx: bool,
-    ) -> bytes:  # fmt: skip
-        is_last = psn == message.last_psn
-        return encode(
-            Envelope(
-                self._source, self._destination, entry.path_address, entry.ev, dscp, _ECT0
-            ),
-            Write(
-                message.opcode(psn), self._peer_qpn, psn & PSN_MASK, ask, is_rtx,
-                is_last and message.is_solicited, timestamp(now_ns), message.msn & MSN_MASK,
-                message.rqmsn & MSN_MASK, message.va + offset, message.rkey, message.length,
-                message.imm if is_last else None, message.data[offset : offset + length],
-            ),
-        )  # fmt: skip
+        self.silence.sent_at_ns = now_ns
 
     def _send_probe(self, now_ns: int, free_ports: int) -> Sent | None:
         entry = self.paths.choose(free_ports, now_ns)
@@ -251,10 +222,8 @@ class Requester:
             del self._probes[next(iter(self._probes))]
         self._probes[probe_id] = now_ns, entry
         self.counters.probes += 1
-        self._sent_at_ns = now_ns
-        probe = ReliabilityProbe(self._peer_qpn, probe_id, *self._ids, timestamp(now_ns))
-        # NO_TRIM: a probe that waits in the data queue but is not cut to pieces there.
-        return entry.port, encode(self._envelope(entry, _NO_TRIM), probe)
+        self.silence.sent_at_ns = now_ns
+        return entry.port, self._outgoing.probe(probe_id, entry, now_ns)
 
     def _send_solicitation(self, now_ns: int, free_ports: int) -> Sent | None:
         """Send the last packet of what was acknowledged again: a duplicate is answered.
@@ -272,12 +241,11 @@ class Requester:
             self._solicit_pending = True
             return None
         self.counters.solicited += 1
-        self._sent_at_ns = now_ns
+        self.silence.sent_at_ns = now_ns
         offset = (message.last_psn - message.first_psn) * self._path_mtu
-        return entry.port, self._encode_write(
-            message, message.last_psn, offset, message.length - offset, entry, now_ns, True,
-            self._dscp_rtx, True,
-        )  # fmt: skip
+        return entry.port, self._outgoing.write(
+            message, message.last_psn, offset, message.length - offset, entry, now_ns, True, True
+        )
 
     def _last_acknowledged(self) -> Message | None:
         """The newest message all of whose packets are acknowledged but not itself."""
@@ -287,11 +255,6 @@ class Requester:
                 break
             found = message
         return found
-
-    def _envelope(self, entry: Entry, dscp: int) -> Envelope:
-        return Envelope(
-            self._source, self._destination, entry.path_address, entry.ev, dscp, _ECT0
-        )
 
     # --- answers of the peer -------------------------------------------------------
 
@@ -310,7 +273,7 @@ class Requester:
         if answered is not None:
             self.reverse.on_forward_confirmed(answered.entry)
         rtt_ns = self._sample(answered, sack, now_ns)
-        marked = sack.m != _MARK_NONE
+        marked = sack.m in (_SKIP_ONCE, _ALWAYS_SKIP)  # 3 is reserved: ignored
         if marked:
             self._on_marked(sack, now_ns)
         self.cc.on_sack(
@@ -328,10 +291,9 @@ class Requester:
         base = cack + sack.sack_offset
         lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
         self._lose_all(lost, "lost_by_evidence", now_ns)
-        self._on_heard(now_ns)
+        self.silence.on_heard(now_ns)
         if window.first_psn > before:
-            self.retry.on_progress()
-            self._restart_timer(now_ns)
+            self.silence.on_progress(now_ns)
 
     def on_nack(self, nack: Nack, now_ns: int) -> None:
         """A packet was refused: send it again; what else follows depends on the reason."""
@@ -340,7 +302,7 @@ class Requester:
         if nack.nack_reason == _UNEXPECTED:
             self.error = WcStatus.REMOTE_OPERATION_ERROR
             return
-        self._on_heard(now_ns)
+        self.silence.on_heard(now_ns)
         packet = self.window.packets.get(expand(nack.nack_psn, self.window.first_psn))
         if packet is None or packet.state != IN_FLIGHT or not _is_latest(packet, nack):
             return  # an earlier transmission was meant
@@ -370,10 +332,9 @@ class Requester:
                 self._wimm_in_flight -= 1
             self.completed.append(message)
             is_progress = True
-        self._on_heard(now_ns)
+        self.silence.on_heard(now_ns)
         if is_progress:
-            self.retry.on_progress()
-            self._restart_timer(now_ns)
+            self.silence.on_progress(now_ns)
             if self._solicit_pending and self._last_acknowledged() is None:
                 self._solicit_pending = False
 
@@ -385,18 +346,19 @@ class Requester:
         self, newly: list[Packet], ambiguous: Packet | None, sack: Sack | None
     ) -> None:
         """Books of what just arrived for the first time."""
-        paths, cc = self.paths, self.cc
+        on_acked = self.paths.on_acked
         for packet in newly:
-            if packet.state == LOST:  # counted as gone, and here it is
-                cc.on_found(packet.size_bytes)
+            if packet.state == IN_FLIGHT:
+                if packet.tries == 1:
+                    on_acked(packet.entry)
+            else:  # counted as gone, and here it is
+                self.cc.on_found(packet.size_bytes)
                 self.counters.found += 1
                 self._on_spurious()
-            elif packet.tries == 1:
-                paths.on_acked(packet.entry)
+            packet.state = ACKED
         if ambiguous is not None and sack is not None and ambiguous.tries > 1:
             # The trigger is an earlier transmission than the latest: that one was not lost.
             self._on_spurious()
-        self.window.settle(newly)
 
     def _on_spurious(self) -> None:
         self.counters.spurious += 1
@@ -411,7 +373,7 @@ class Requester:
         elif answered is None or answered.tries > 2:
             return None
         rtt_ns = age_ns(now_ns, sack.tx_timestamp)
-        self.srtt_ns += (rtt_ns - self.srtt_ns) // _SRTT_WEIGHT
+        self.silence.on_rtt(rtt_ns, self.cc.base_rtt_ns)
         if answered is None or answered.length < self._path_mtu:
             # Short packets save serialisation: they can show a queue, but not the base RTT.
             return max(rtt_ns, self.cc.base_rtt_ns)
@@ -454,20 +416,19 @@ class Requester:
         """When :meth:`on_deadline` wants to be called, ns; None while nothing is posted."""
         if not self.messages or self.error:
             return None
-        return min(self._timer_at_ns, self._tail_at_ns())
+        return self.silence.next_at_ns
 
     def on_deadline(self, now_ns: int) -> None:
         """Act on what is due: ask about a silent tail, or count a timeout."""
         if not self.messages or self.error:
             return
-        if now_ns >= self._timer_at_ns:
-            self._on_timer(now_ns)
-        elif now_ns >= self._tail_at_ns():
-            self._tail_backoff = min(self._tail_backoff + 1, _MAX_TAIL_BACKOFF)
+        due = self.silence.due(now_ns)
+        if due is Due.TIMEOUT:
+            self._on_timeout(now_ns)
+        elif due is Due.QUESTION:
             self._ask()
-            self._sent_at_ns = now_ns
 
-    def _on_timer(self, now_ns: int) -> None:
+    def _on_timeout(self, now_ns: int) -> None:
         """Section 4.9: the oldest packet is lost, its EV is to blame, a probe goes out."""
         self.counters.timeouts += 1
         if not self.retry.on_expired():
@@ -478,11 +439,11 @@ class Requester:
             oldest is not None
             and oldest.state == IN_FLIGHT
             # Sent again a moment ago for another reason: the retry counts, the loss not yet.
-            and now_ns - oldest.sent_at_ns >= self._patience_ns()
+            and now_ns - oldest.sent_at_ns >= self.silence.patience_ns
         ):
             self._lose_all([oldest], "lost_by_timer", now_ns)
         self._ask()
-        self._restart_timer(now_ns)
+        self.silence.restart(now_ns)
 
     def _ask(self) -> None:
         """Get an answer: for a Transport ACK where only that is missing, else by a probe."""
@@ -490,21 +451,6 @@ class Requester:
             self._solicit_pending = True
         else:
             self._probe_pending = True
-
-    def _tail_at_ns(self) -> int:
-        silent_since_ns = max(self._heard_at_ns, self._sent_at_ns)
-        return silent_since_ns + (self._patience_ns() << self._tail_backoff)
-
-    def _patience_ns(self) -> int:
-        """How long an answer may take before its absence means something."""
-        return TAIL_PROBE_BASE_RTTS * max(self.cc.base_rtt_ns, self.srtt_ns)
-
-    def _on_heard(self, now_ns: int) -> None:
-        self._heard_at_ns = now_ns
-        self._tail_backoff = 0
-
-    def _restart_timer(self, now_ns: int) -> None:
-        self._timer_at_ns = now_ns + self.retry.interval_ns
 
 
 def _is_latest(packet: Packet, answer: Sack | Nack) -> bool:

@@ -401,7 +401,7 @@ class Context:
                 batch.on_response(req_id, port, rtt_ns, now_ns)
 
             try:
-                self.endpoint.request(
+                self.endpoint.packets.request(
                     probe.destination, probe.ev, probe.port, op, on_answer,
                     port_mask=probe.port_mask, dscp=dscp,
                 )  # fmt: skip

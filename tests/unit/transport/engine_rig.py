@@ -100,6 +100,17 @@ def flush(context: Context, now_ns: int, ports: int = -1) -> list[Out]:
     return out
 
 
+def introduce(context: Context, now: int) -> None:
+    """Every peer has heard which ports are up, so tests see what they cause themselves."""
+    endpoint = context.endpoint
+    endpoint.packets.queue.drop(-1, now)
+    endpoint.packets.waiting.__init__()  # type: ignore[misc]
+    endpoint.counters.port_updates = endpoint.packets.queue.dropped = 0
+    for peer in endpoint.peers:
+        peer.update = None
+    endpoint.on_deadline(now)
+
+
 class Lone:
     """One engine and its QP, in RTS; the test plays the peer, QPN 0x77.
 
@@ -122,6 +133,7 @@ class Lone:
             "timeout": timeout, "cc_profile": cc_profile,
         }  # fmt: skip
         self.qp = self.add_qp()
+        introduce(self.context, self.now)
         self.memory = pattern(1 << 20)
         self.source = self.context.reg_mr(self.memory)
         self.target_bytes = bytearray(1 << 16)
@@ -311,6 +323,8 @@ class Pair:
         for i in (0, 1):
             connect(self.contexts[i], self.qps[i], infos[i], infos[1 - i], self.now,
                     retry=retry, timeout=timeout)  # fmt: skip
+        for context in self.contexts:
+            introduce(context, self.now)
         self._wire: list[tuple[int, int, int, int, bytes]] = []
         self._counts = [0, 0]
         self._order = 0

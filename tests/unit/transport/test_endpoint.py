@@ -405,7 +405,7 @@ def test_an_answer_after_the_qp_is_gone_harms_nobody() -> None:
 
 def test_requests_for_anybody_need_no_qp() -> None:
     lone, heard = Lone(), []
-    lone.endpoint.request(
+    lone.endpoint.packets.request(
         STRANGER, make_ev(1, 0), 1, PROBE, lambda *told: heard.append(told), dscp=Dscp.TRIMMABLE
     )
     (out,) = requests(lone, PROBE)
@@ -419,7 +419,7 @@ def test_requests_for_anybody_need_no_qp() -> None:
 def test_answers_go_before_requests_and_these_before_data() -> None:
     lone = Lone()
     lone.post(MTU)
-    lone.endpoint.request(PEER, 0, 0, PROBE, lambda *_: None)
+    lone.endpoint.packets.request(PEER, 0, 0, PROBE, lambda *_: None)
     lone.write(PEER_PSN, b"x", a=True)
     kinds = [type(out.packet) for out in lone.sent(0b01)]
     assert kinds == [TransportAck, Sack, EndpointRequest, Write]

@@ -181,7 +181,9 @@ class PathSet:
         if not ports:
             return None
         turns = self._turns
-        bit = turns.pick(ports)
+        ports &= ~turns.held
+        later = ports & turns.later
+        bit = later & -later if later else ports & -ports  # turns.pick, without the call
         if not bit:
             return None
         rotation = self._by_bit[bit]

@@ -29,6 +29,7 @@ from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, Packet
 
 _MAX_WINDOW_FACTOR = 4  # what two queues at their trim thresholds may differ by
 _MAX_IDLE_QUEUES = 1024
+_TIDY = 64  # transmissions up to which a queue may hold stale ones
 
 Transmissions = deque[tuple[int, Packet]]
 
@@ -73,12 +74,19 @@ class LossDetector:
         self._order = order = self._order + 1
         packet.order = order
         packet.sent_at_ns = now_ns
-        packet.tries += 1
+        packet.tries = tries = packet.tries + 1
         item = (order, packet)
         entry = packet.entry
-        self._queue(self._by_port, entry.port).append(item)
+        queue = self._by_port.get(entry.port)
+        if queue is None or len(queue) > _TIDY:
+            queue = self._tidy_queue(self._by_port, entry.port)
+        queue.append(item)
         if self.is_pinned:
-            self._queue(self._by_ev, entry.ev << 1 | (packet.tries > 1)).append(item)
+            key = entry.ev << 1 | (tries > 1)
+            queue = self._by_ev.get(key)
+            if queue is None or len(queue) > _TIDY:
+                queue = self._tidy_queue(self._by_ev, key)
+            queue.append(item)
 
     def on_acknowledged(
         self, newly: list[Packet], answered: Packet | None, dead_ports: int, made: int
@@ -161,7 +169,7 @@ class LossDetector:
                 found.append(queue[0])
             queue.popleft()
 
-    def _queue(self, queues: dict[int, Transmissions], key: int) -> Transmissions:
+    def _tidy_queue(self, queues: dict[int, Transmissions], key: int) -> Transmissions:
         """The queue of this key, without what is stale at its head."""
         queue = queues.get(key)
         if queue is None:

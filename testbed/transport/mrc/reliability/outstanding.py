@@ -51,21 +51,19 @@ class SendWindow:
     7-4), ``next_psn`` the next one to send for the first time. Unwrapped numbers.
     """
 
-    __slots__ = ("_lost", "_sacked", "first_psn", "in_flight_count", "next_psn", "packets")
+    __slots__ = ("_sacked", "first_psn", "lost", "next_psn", "packets")
 
     def __init__(self, first_psn: int) -> None:
         self.first_psn = first_psn
         self.next_psn = first_psn
         self.packets: dict[int, Packet] = {}  # in order of PSN; acknowledged ones are gone
-        self.in_flight_count = 0
         self._sacked = 0  # bit i: PSN first_psn + i is acknowledged
-        self._lost: list[int] = []  # heap of PSNs; some may have been found meanwhile
+        self.lost: list[int] = []  # heap of PSNs; some may have been found meanwhile
 
     def add(self, packet: Packet) -> None:
         """A new packet has been sent: it carries ``next_psn``."""
         self.packets[packet.psn] = packet
         self.next_psn = packet.psn + 1
-        self.in_flight_count += 1
 
     def acknowledge(
         self, cack_psn: int, base: int, bitmap: int, ack_psn: int | None = None
@@ -75,8 +73,8 @@ class SendWindow:
         ``ack_psn`` is the PSN that triggered it, received whether or not the bitmap
         reaches that far.
 
-        Their ``state`` still says what they were, IN_FLIGHT or LOST, until the caller has
-        looked (:meth:`settle`). PSNs never sent are ignored; a cack_psn behind the edge is
+        Their ``state`` still says what they were, IN_FLIGHT or LOST; the caller looks, and
+        makes them ACKED. PSNs never sent are ignored; a cack_psn behind the edge is
         old news, its bitmap still counts (facts sheet 4.5).
         """
         packets, newly, first = self.packets, [], self.first_psn
@@ -100,22 +98,14 @@ class SendWindow:
                 bits ^= lowest
         return newly
 
-    def settle(self, newly: list[Packet]) -> None:
-        """Mark acknowledged packets so, once their previous state is no longer needed."""
-        for packet in newly:
-            if packet.state == IN_FLIGHT:
-                self.in_flight_count -= 1
-            packet.state = ACKED
-
     def lose(self, packet: Packet) -> None:
         """A packet in flight is lost: it waits to be sent again, lowest PSN first."""
         packet.state = LOST
-        self.in_flight_count -= 1
-        heappush(self._lost, packet.psn)
+        heappush(self.lost, packet.psn)
 
     def next_lost(self) -> Packet | None:
         """The lost packet to send next, None where nothing is missing."""
-        lost = self._lost
+        lost = self.lost
         while lost:
             packet = self.packets.get(lost[0])
             if packet is not None and packet.state == LOST:
@@ -125,9 +115,13 @@ class SendWindow:
 
     def resend(self, packet: Packet) -> None:
         """The packet :meth:`next_lost` returned has been sent again."""
-        heappop(self._lost)
+        heappop(self.lost)
         packet.state = IN_FLIGHT
-        self.in_flight_count += 1
+
+    @property
+    def in_flight_count(self) -> int:
+        """How many are on their way; counted anew each time."""
+        return sum(packet.state == IN_FLIGHT for packet in self.packets.values())
 
     @property
     def oldest(self) -> Packet | None:
