@@ -17,7 +17,7 @@ import time
 from testbed.forwarding.routes import host_routes
 from testbed.intent.topology import load_topology
 from testbed.transport.mrc.device import CC_CROSS_T1, PeerInfo, connect, make_qp, open_device
-from testbed.transport.mrc.verbs import Context, SendWr
+from testbed.transport.mrc.verbs import SendWr
 
 MESSAGE_BYTES = 32_768
 SLOTS = 32
@@ -47,8 +47,9 @@ class Pair:
         ]
         for i in (0, 1):
             connect(self.contexts[i], self.qps[i], infos[i], infos[1 - i], 0)
-        self.source = self.contexts[0].reg_mr(bytearray(random.Random(1).randbytes(MESSAGE_BYTES * SLOTS)))
-        self.target = self.contexts[1].reg_mr(bytearray(MESSAGE_BYTES * SLOTS))
+        data = random.Random(1).randbytes(MESSAGE_BYTES * SLOTS)
+        self.source = self.contexts[0].reg_mr(bytearray(data))
+        self.target = self.contexts[1].reg_mr(bytearray(len(data)))
         self.posted = 0
         self.flight: list[tuple[int, int, bytes]] = []
 

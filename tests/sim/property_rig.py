@@ -369,7 +369,7 @@ def check_bounds(side: Side) -> None:
         "window.packets": (len(window.packets), widest),
         "window span": (window.next_psn - window.first_psn, widest),
         "window in flight": (window.in_flight_count, len(window.packets)),
-        "window._lost": (len(window._lost), 2 * widest),
+        "window.lost": (len(window.lost), 2 * widest),
         "window._sacked": (window._sacked.bit_length(), widest),
         "loss._by_ev": (sum(map(len, loss._by_ev.values())), 8 * widest),
         "loss._by_port": (sum(map(len, loss._by_port.values())), 8 * widest),

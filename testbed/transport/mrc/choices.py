@@ -60,9 +60,13 @@ MIN_ACTIVE_SHARE = 4  # ev_min_active: at least a quarter of the EVs (design)
 EV_PROBE_TIMEOUT_BASE_RTTS = 4  # an EV probe not answered by then is lost
 
 # --- Port status ---------------------------------------------------------------------
-PORT_UPDATE_INTERVAL_BASE_RTTS = 2  # [38]
+# Row 38 says 8 tries. A peer cut off for longer would believe in an old mask for ever, so
+# after 8 the interval doubles, and it ends with an answer or with the last QP to the peer.
+PORT_UPDATE_INTERVAL_BASE_RTTS = 2
 PORT_UPDATE_TRIES = 8
+PORT_UPDATE_INTERVAL_LIMIT_BASE_RTTS = 64
 
 # --- Scheduling ----------------------------------------------------------------------
-# Deficit round robin between QPs that can send (facts sheet 4.19 says only "fair").
-QUANTUM_BYTES = 4238
+# Deficit round robin between QPs that can send (facts sheet 4.19 says only "fair"): a full
+# 4096-byte write without its Ethernet header.
+QUANTUM_BYTES = 4224

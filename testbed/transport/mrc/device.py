@@ -196,12 +196,14 @@ def connect(
 
     ``max_wimm`` bounds the immediates in flight further than the peer does.
     """
+    # The responder may change its range only where both sides said so (facts sheet 4.7).
+    cap = mine.cap if peer.cap & QpCap.DYNAMIC_MPR else mine.cap & ~QpCap.DYNAMIC_MPR
     context.modify_qp(
         qp,
         QpAttr(
             state=QpState.RTR, dest_qp_num=peer.qp_num, dest_gid=peer.gid, rq_psn=peer.psn,
             path_mtu=min(mine.path_mtu, peer.path_mtu), max_wimm_dest=mine.max_wimm_dest,
-            mpr_dest=mine.mpr_dest, cap=mine.cap,
+            mpr_dest=mine.mpr_dest, cap=cap,
         ),
         now_ns,
     )  # fmt: skip

@@ -139,6 +139,9 @@ class Endpoint:
         """A datagram arrived on this port. Whatever it holds, nothing is raised."""
         self.counters.received += 1
         self._now_ns = now_ns
+        if not self._enabled >> port & 1:
+            self.counters.port_disabled += 1
+            return
         try:
             arrival = decode(datagram)
         except IcrcError:

@@ -29,11 +29,12 @@ _Request = tuple[Envelope, EndpointOp, int | None, object, OnAnswer, int]
 class EndpointCounters:
     """Datagrams that reached nobody, by cause, and endpoint packets."""
 
-    __slots__ = ("ev_probes", "icrc_errors", "malformed", "not_for_us", "port_updates",
-                 "received", "unknown_qp", "unroutable")  # fmt: skip
+    __slots__ = ("ev_probes", "icrc_errors", "malformed", "not_for_us", "port_disabled",
+                 "port_updates", "received", "unknown_qp", "unroutable")  # fmt: skip
 
     def __init__(self) -> None:
         self.received = self.malformed = self.icrc_errors = self.not_for_us = 0
+        self.port_disabled = 0
         self.unknown_qp = self.unroutable = self.ev_probes = self.port_updates = 0
 
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 from testbed.transport.mrc.choices import (
     PORT_UPDATE_INTERVAL_BASE_RTTS,
+    PORT_UPDATE_INTERVAL_LIMIT_BASE_RTTS,
     PORT_UPDATE_TRIES,
     TIMESTAMP_TICK_NS,
 )
 from testbed.transport.mrc.clock import WRAP_NS
 from testbed.transport.mrc.serial import signed
-
-_MAX_INTERVAL_BASE_RTTS = 64
 
 
 class PortUpdate:
@@ -29,7 +28,7 @@ class PortUpdate:
     def __init__(self, mask: int, base_rtt_ns: int, now_ns: int) -> None:
         self.mask = mask
         self.interval_ns = PORT_UPDATE_INTERVAL_BASE_RTTS * base_rtt_ns
-        self.max_interval_ns = _MAX_INTERVAL_BASE_RTTS * base_rtt_ns
+        self.max_interval_ns = PORT_UPDATE_INTERVAL_LIMIT_BASE_RTTS * base_rtt_ns
         self.next_at_ns = now_ns
         self.tries_left = PORT_UPDATE_TRIES
 

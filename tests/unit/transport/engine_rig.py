@@ -151,7 +151,7 @@ class Lone:
             SELF, qp.qp_num, s["psn"], s["mtu"], s["max_wimm"], s["mpr"], s["cap"]
         )
         peer = PeerInfo(
-            PEER, peer_qpn, s["peer_psn"], s["mtu"], s["peer_max_wimm"], s["peer_mpr"]
+            PEER, peer_qpn, s["peer_psn"], s["mtu"], s["peer_max_wimm"], s["peer_mpr"], s["cap"]
         )
         connect(self.context, qp, mine, peer, self.now, retry=s["retry"], timeout=s["timeout"])
         return qp

@@ -74,13 +74,22 @@ def test_connect_takes_the_smaller_of_what_both_can(max_wimm: int | None, expect
     qp = make_qp(context, cq, cq, START, cc_profile=CC_CROSS_T1)
     assert qp.state is QpState.INIT
     mine = PeerInfo(SELF, qp.qp_num, 11, 4096, 10, 4, QpCap.DYNAMIC_MPR)
-    peer = PeerInfo(PEER, 0x99, 22, 1024, 20, 6)
+    peer = PeerInfo(PEER, 0x99, 22, 1024, 20, 6, QpCap.DYNAMIC_MPR)
     connect(context, qp, mine, peer, START, max_wimm=max_wimm)
     told = context.query_qp(qp)
     assert (told.dest_qp_num, told.dest_gid, told.rq_psn, told.sq_psn) == (0x99, PEER, 22, 11)
     assert (told.path_mtu, told.max_wimm_dest, told.max_wimm) == (1024, 10, expected)
     assert (told.mpr_dest, told.mpr, told.cap) == (4, 6, QpCap.DYNAMIC_MPR)
     assert (told.retry, told.timeout) == (Retry(), DEFAULT_TIMEOUT)
+
+
+def test_the_range_is_dynamic_only_where_both_sides_say_so() -> None:
+    context = device(0)
+    cq = context.create_cq()
+    qp = make_qp(context, cq, cq, START, cc_profile=CC_CROSS_T1)
+    mine = PeerInfo(SELF, qp.qp_num, 1, 4096, cap=QpCap.DYNAMIC_MPR | QpCap.PEER_NO_TRIM_NACK)
+    connect(context, qp, mine, PeerInfo(PEER, 0x99, 1, 4096), START)
+    assert context.query_qp(qp).cap == QpCap.PEER_NO_TRIM_NACK
 
 
 def test_a_port_without_carrier_is_down_for_the_controller() -> None:
