@@ -75,6 +75,13 @@ def test_local_files_mentioned_exist() -> None:
         assert (ROOT / folder).is_dir()
 
 
+def test_the_python_example_prints_what_is_shown() -> None:
+    ((code, output),) = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True,
+                          timeout=120, check=True)
+    assert done.stdout == output
+
+
 @pytest.mark.root
 def test_the_tour_goes_as_shown() -> None:
     """Every command after `make up`, in order, on an instance of the default topology."""

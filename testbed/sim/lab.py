@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from testbed.forwarding.routes import host_routes
 from testbed.sim.chaos import Chaos
 from testbed.sim.network import Limits
 from testbed.sim.simulation import Simulation
-from testbed.transport.mrc.completion import Completion, CompletionQueue
+from testbed.transport.mrc.completion import Completion, CompletionQueue, WcStatus
 from testbed.transport.mrc.device import (
     CC_CROSS_T1,
     CC_T0_LOCAL,
@@ -31,7 +30,8 @@ from testbed.transport.mrc.endpoint import Endpoint, Event
 from testbed.transport.mrc.ev.probing import EvPolicy
 from testbed.transport.mrc.qp import QueuePair
 from testbed.transport.mrc.qp_attributes import QpCap, Retry
-from testbed.transport.mrc.verbs import Context
+from testbed.transport.mrc.requester import Requester
+from testbed.transport.mrc.verbs import Context, SendWr
 from topologies.graph import Graph, Host
 
 
@@ -46,8 +46,9 @@ class Side:
     qp: QueuePair
 
     @property
-    def requester(self) -> Any:
-        """The sending half of the QP."""
+    def requester(self) -> Requester:
+        """The sending half of the QP; it exists once the two are connected."""
+        assert self.qp.requester is not None
         return self.qp.requester
 
 
@@ -142,66 +143,34 @@ class Lab:
         ]
 
 
-@dataclass
 class Stream:
     """Back-to-back writes of one size over one QP, ``depth`` of them posted at a time.
 
-    Source and target buffers hold ``slots`` messages and are reused in turn.
-    ``bytes_done`` grows as writes complete; ``marks`` has (ns, bytes) at each look.
+    ``size`` in bytes. Source and target buffers hold ``slots`` messages and are reused in
+    turn. Completions are looked for every ``poll_ns``; posting ends at ``until_ns``.
+    ``bytes_done`` grows as writes complete, ``marks`` has (ns, bytes_done) of each look,
+    ``failures`` the completions that report an error; after one nothing more is posted.
     """
 
-    lab: Lab
-    side: Side
-    peer: Side
-    size: int = 32_768
-    depth: int = 128
-    slots: int = 32
-    poll_ns: int = 2_000
-    until_ns: int | None = None
-    bytes_done: int = 0
-    posted: int = 0
-    failures: list[Completion] = field(default_factory=list)
-    marks: list[tuple[int, int]] = field(default_factory=list)
+    def __init__(
+        self, lab: Lab, side: Side, peer: Side, *, size: int = 32_768, depth: int = 128,
+        slots: int = 32, poll_ns: int = 2_000, until_ns: int | None = None,
+    ) -> None:  # fmt: skip
+        self.side, self.peer = side, peer
+        self.size, self.depth, self.slots = size, depth, slots
+        self.bytes_done = self.posted = 0
+        self.failures: list[Completion] = []
+        self.marks: list[tuple[int, int]] = []
+        data = random.Random(f"data {lab.seed}").randbytes(size * slots)
+        self.source = side.context.reg_mr(bytearray(data))
+        self.target = peer.context.reg_mr(bytearray(size * slots))
+        self._lab = lab
+        self._poll_ns, self._until_ns = poll_ns, until_ns
 
     def start(self) -> Stream:
-        """Register memory and begin now."""
-        from testbed.transport.mrc.verbs import SendWr
-
-        total = self.size * self.slots
-        data = random.Random(f"data {self.lab.seed}").randbytes(total)
-        self.source = self.side.context.reg_mr(bytearray(data))
-        self.target = self.peer.context.reg_mr(bytearray(total))
-        self._wr = SendWr
+        """Begin now."""
         self._look()
         return self
-
-    def _look(self) -> None:
-        now = self.lab.sim.now
-        for completion in self.side.context.poll_cq(self.side.send_cq, 1 << 16):
-            if completion.status.value == "success":
-                self.bytes_done += completion.byte_len
-            else:
-                self.failures.append(completion)
-        self.marks.append((now, self.bytes_done))
-        is_over = self.until_ns is not None and now >= self.until_ns
-        if not is_over and not self.failures:
-            self._fill(now)
-        if self.side.requester.messages or not is_over:
-            self.lab.sim.at(now + self.poll_ns, self._look)
-
-    def _fill(self, now: int) -> None:
-        while len(self.side.requester.messages) < self.depth:
-            offset = self.posted % self.slots * self.size
-            self.side.context.post_send(
-                self.side.qp,
-                self._wr(
-                    self.posted, self.source, self.target.va + offset, self.target.rkey, offset,
-                    self.size,
-                ),
-                now,
-            )  # fmt: skip
-            self.posted += 1
-        self.lab.sim.kick(self.side.host)
 
     def goodput_bps(self, start_ns: int, end_ns: int) -> float:
         """Bits acknowledged per second between the first looks at or after these times."""
@@ -209,3 +178,28 @@ class Stream:
             next(mark for mark in self.marks if mark[0] >= at) for at in (start_ns, end_ns)
         )
         return (b1 - b0) * 8e9 / (t1 - t0)
+
+    def _look(self) -> None:
+        now = self._lab.sim.now
+        for completion in self.side.context.poll_cq(self.side.send_cq, 1 << 16):
+            if completion.status is WcStatus.SUCCESS:
+                self.bytes_done += completion.byte_len
+            else:
+                self.failures.append(completion)
+        self.marks.append((now, self.bytes_done))
+        is_over = self._until_ns is not None and now >= self._until_ns
+        if not is_over and not self.failures:
+            self._fill(now)
+        if self.side.requester.messages or not is_over:
+            self._lab.sim.at(now + self._poll_ns, self._look)
+
+    def _fill(self, now: int) -> None:
+        while len(self.side.requester.messages) < self.depth:
+            offset = self.posted % self.slots * self.size
+            wr = SendWr(
+                self.posted, self.source, self.target.va + offset, self.target.rkey, offset,
+                self.size,
+            )  # fmt: skip
+            self.side.context.post_send(self.side.qp, wr, now)
+            self.posted += 1
+        self._lab.sim.kick(self.side.host)
