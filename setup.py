@@ -25,6 +25,7 @@ setup(
         "pyroute2",
         "PyYAML",
         "ryu==4.34",
+        "zlib-ng",
     ],
     extras_require={
         "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "scapy",

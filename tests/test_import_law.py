@@ -57,6 +57,7 @@ OWNERS = {
     "pandas": ("testbed.analysis",),
     "matplotlib": ("testbed.analysis",),
     "yaml": ("testbed.intent",),
+    "zlib_ng": ("testbed.transport",),
 }
 STANDARD_LIBRARY_ONLY = ("testbed.install", "testbed.__main__")
 

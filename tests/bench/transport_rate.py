@@ -18,6 +18,7 @@ from testbed.forwarding.routes import host_routes
 from testbed.intent.topology import load_topology
 from testbed.transport.mrc.device import CC_CROSS_T1, PeerInfo, connect, make_qp, open_device
 from testbed.transport.mrc.verbs import SendWr
+from testbed.transport.mrc.wire.crc import CRC_SOURCE
 
 MESSAGE_BYTES = 32_768
 SLOTS = 32
@@ -105,6 +106,7 @@ def main(packets: int = 60_000, profile: bool = False) -> None:
     best = max(rates)
     print(f"{best:10,.0f} packets/s sent and acknowledged on one core (best of 5; "
           f"median {sorted(rates)[2]:,.0f}), {1e6 / best:.1f} us each")
+    print(f"{CRC_SOURCE:>10} computes the CRC")
     print(f"{counters.sent:10,} sent, {counters.resent} resent, "
           f"{pair.qps[1].responder.counters.sacks:,} SACKs")
 

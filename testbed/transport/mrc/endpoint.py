@@ -180,8 +180,8 @@ class Endpoint:
         # Most writes complete nothing and move no deadline but this.
         if responder.completions or responder.error:
             self._after(qp, now_ns)
-        else:
-            self._touch(responder.reverse.next_probe_at())
+        elif (at_ns := responder.reverse.probe_at_ns) is not None:
+            self._touch(at_ns)
 
     def _on_trimmed(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
         assert qp.responder is not None
@@ -232,7 +232,7 @@ class Endpoint:
                 status = _NAK_STATUS[responder.error]
                 self.fail(qp, WcStatus.FLUSHED, f"it refused its peer: {status.value}", now_ns)
                 return
-            self._touch(responder.reverse.next_probe_at())
+            self._touch(responder.reverse.probe_at_ns)
         if qp.paths is not None:
             self._touch(qp.paths.next_probe_at())
         if overrun:

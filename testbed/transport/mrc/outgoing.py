@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from testbed.transport.mrc.clock import timestamp
 from testbed.transport.mrc.serial import MSN_MASK, PSN_MASK
-from testbed.transport.mrc.wire.codec import Envelope, encode
-from testbed.transport.mrc.wire.packets import ReliabilityProbe, Write
+from testbed.transport.mrc.wire.codec import Envelope, encode, encode_write
+from testbed.transport.mrc.wire.packets import ReliabilityProbe
 from topologies.numbers import Dscp, Ecn
 
 if TYPE_CHECKING:
@@ -43,14 +43,12 @@ class Outgoing:
         """One packet of a message, its data read as it is now."""
         is_last = psn == message.last_psn
         dscp = self._dscp_rtx if is_rtx else self._dscp
-        return encode(
+        return encode_write(
             self._envelopes.get(entry.ev << 6 | dscp) or self._envelope(entry, dscp),
-            Write(
-                message.opcode(psn), self._peer_qpn, psn & PSN_MASK, ask, is_rtx,
-                is_last and message.is_solicited, timestamp(now_ns), message.msn & MSN_MASK,
-                message.rqmsn & MSN_MASK, message.va + offset, message.rkey, message.length,
-                message.imm if is_last else None, message.data[offset : offset + length],
-            ),
+            message.opcode(psn), self._peer_qpn, psn & PSN_MASK, ask, is_rtx,
+            is_last and message.is_solicited, timestamp(now_ns), message.msn & MSN_MASK,
+            message.rqmsn & MSN_MASK, message.va + offset, message.rkey, message.length,
+            message.imm if is_last else None, message.data[offset : offset + length],
         )  # fmt: skip
 
     def probe(self, probe_id: int, entry: Entry, now_ns: int) -> bytes:

@@ -27,6 +27,7 @@ from testbed.transport.mrc.wire.codes import (
     FIRST_OPCODES,
     NackReason,
     NakCode,
+    Opcode,
     PathMark,
 )
 from testbed.transport.mrc.wire.packets import (
@@ -37,7 +38,7 @@ from testbed.transport.mrc.wire.packets import (
     Trimmed,
     Write,
 )
-from topologies.numbers import Dscp, Ecn
+from topologies.numbers import IMMDT_BYTES, TSETH_BYTES, Dscp, Ecn
 
 if TYPE_CHECKING:
     from testbed.transport.mrc.control import ControlQueue
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from testbed.transport.mrc.memory import MemoryTable
 
 _CONTROL, _NOT_ECT = int(Dscp.CONTROL), int(Ecn.NOT_ECT)
+_MIDDLE, _ACCESS_ERROR = int(Opcode.WRITE_MIDDLE), int(NakCode.REMOTE_ACCESS_ERROR)
 _NONE, _SKIP_ONCE = int(PathMark.NONE), int(PathMark.SKIP_ONCE)
 _LAST_HOP = int(Dscp.TRIMMED_LASTHOP)
 _NEW, _ABOVE, _BELOW = Verdict.NEW, Verdict.DUPLICATE_ABOVE, Verdict.DUPLICATE_BELOW
@@ -177,52 +179,51 @@ class Responder:
     def _accept(
         self, port: int, arrival: Arrival, write: Write, psn: int, now_ns: int
     ) -> None:
-        window, opcode, payload = self.window, write.opcode, write.payload
-        size = -(-len(payload) // 4) * 4 + self._overhead_bytes
-        if write.imm is not None:
-            size += 4
+        (
+            opcode, _, _, a, rtx, se, tx_timestamp, msn, rqmsn, va, rkey, dmalen, imm, payload,
+        ) = write  # fmt: skip
+        size = (len(payload) + 3 & ~3) + self._overhead_bytes
+        if tx_timestamp is None:
+            size -= TSETH_BYTES
+        if imm is not None:
+            size += IMMDT_BYTES
         self.rcvd_bytes += size
         self.counters.accepted += 1
-        nak = self._place(write)
+        nak = self._place(opcode, va, rkey, dmalen, payload)
         is_last = opcode in FINAL_OPCODES
-        if is_last or write.a or nak:
-            self._notes[psn] = _Note(
-                is_last, write.msn, write.rqmsn, write.imm, write.dmalen, write.se, nak
-            )
-            if write.imm is not None:
+        if is_last or a or nak:
+            self._notes[psn] = _Note(is_last, msn, rqmsn, imm, dmalen, se, nak)
+            if imm is not None:
                 self._imm_waiting += 1
+        window = self.window
         before = window.cack
         if window.accept(psn) and self._notes:
             self._advance(port, arrival, before + 1, window.cack, now_ns)
         self.reverse.on_data_received(now_ns)
         self._since_sack_bytes += size if size > SACK_MIN_PACKET_BYTES else SACK_MIN_PACKET_BYTES
-        if (
-            self._since_sack_bytes >= SACK_THRESHOLD_BYTES
-            or write.a
-            or arrival.is_ce
-            or write.rtx
-        ) and not self.error:
-            self._sack(port, arrival, psn, write.tx_timestamp or 0, now_ns)
+        is_due = self._since_sack_bytes >= SACK_THRESHOLD_BYTES or a or rtx or arrival.is_ce
+        if is_due and not self.error:
+            self._sack(port, arrival, psn, tx_timestamp or 0, now_ns)
 
-    def _place(self, write: Write) -> int:
+    def _place(
+        self, opcode: int, va: int, rkey: int, dmalen: int, payload: bytes | memoryview
+    ) -> int:
         """Write the payload to memory; the NAK code where key or bounds forbid it.
 
         Every packet is checked alone. First, only and last packets also tell where the
         whole message lies, so a message that would run over its region's end is refused
         before any of their bytes is written.
         """
-        payload, va = write.payload, write.va
-        length = len(payload)
-        if not write.dmalen and not length:
-            return 0  # a write of nothing needs no key (IB)
-        memory, is_inside = self._memory, True
-        if write.opcode in FIRST_OPCODES:
-            is_inside = memory.covers(write.rkey, va, write.dmalen)
-        elif write.opcode in FINAL_OPCODES:
-            is_inside = memory.covers(write.rkey, va + length - write.dmalen, write.dmalen)
-        if is_inside and memory.write(write.rkey, va, payload):
+        is_inside = True
+        if opcode != _MIDDLE:
+            length = len(payload)
+            if not dmalen and not length:
+                return 0  # a write of nothing needs no key (IB)
+            start = va if opcode in FIRST_OPCODES else va + length - dmalen
+            is_inside = self._memory.covers(rkey, start, dmalen)
+        if is_inside and self._memory.write(rkey, va, payload):
             return 0
-        return int(NakCode.REMOTE_ACCESS_ERROR)
+        return _ACCESS_ERROR
 
     def _on_duplicate(
         self, port: int, arrival: Arrival, psn: int, tx_timestamp: int, now_ns: int

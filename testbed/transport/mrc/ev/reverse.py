@@ -22,16 +22,20 @@ from testbed.transport.mrc.rng import Rng
 
 
 class ReverseSet:
-    """The reverse EVs of one QP, one per port at most, taken from its :class:`PathSet`."""
+    """The reverse EVs of one QP, one per port at most, taken from its :class:`PathSet`.
 
-    __slots__ = ("_confirmed", "_paths", "_probe_at_ns", "_rng", "_waiting")
+    ``probe_at_ns``: when :meth:`probe_due` has something, may be past; None: no data came
+    in. Read-only for others.
+    """
+
+    __slots__ = ("_confirmed", "_paths", "_rng", "_waiting", "probe_at_ns")
 
     def __init__(self, paths: PathSet, rng: Rng) -> None:
         self._paths = paths
         self._rng = rng
         self._confirmed: dict[int, Entry] = {}  # by port
         self._waiting: dict[int, int] = {}  # EV -> when its probe is lost, soonest first
-        self._probe_at_ns: int | None = None  # one base RTT after data came in unrequited
+        self.probe_at_ns: int | None = None  # one base RTT after data came in unrequited
 
     # --- Choosing --------------------------------------------------------------------
 
@@ -99,22 +103,18 @@ class ReverseSet:
 
     def on_data_received(self, now_ns: int) -> None:
         """A data packet of this QP came in."""
-        if self._probe_at_ns is None:
-            self._probe_at_ns = now_ns + self._paths.base_rtt_ns
+        if self.probe_at_ns is None:
+            self.probe_at_ns = now_ns + self._paths.base_rtt_ns
 
     def on_data_sent(self, now_ns: int) -> None:
         """A data packet of this QP went out; what it confirms need not be probed."""
-        self._probe_at_ns = None
-
-    def next_probe_at(self) -> int | None:
-        """When :meth:`probe_due` has something, ns; may be past. None: no data came in."""
-        return self._probe_at_ns
+        self.probe_at_ns = None
 
     def probe_due(self, now_ns: int) -> Entry | None:
         """The EV to probe now, taken as sent; None where it is not time or no port is up."""
-        if self._probe_at_ns is None or now_ns < self._probe_at_ns:
+        if self.probe_at_ns is None or now_ns < self.probe_at_ns:
             return None
-        self._probe_at_ns = None
+        self.probe_at_ns = None
         self._drop_unanswered(now_ns)
         candidates = [
             entry

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from testbed.transport.mrc.choices import ACCEPTED_UDP_PORTS, ENDPOINT_QPN
 from testbed.transport.mrc.serial import PSN_MASK
@@ -28,6 +27,7 @@ from testbed.transport.mrc.wire.codes import (
     WRITE_OPCODES,
     Opcode,
 )
+from testbed.transport.mrc.wire.crc import crc32
 from testbed.transport.mrc.wire.errors import DecodeError, IcrcError
 from testbed.transport.mrc.wire.headers import (
     AETH,

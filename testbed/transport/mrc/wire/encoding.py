@@ -11,7 +11,6 @@ import struct
 from collections.abc import Callable
 from struct import Struct
 from typing import Any, NamedTuple
-from zlib import crc32
 
 from testbed.transport.mrc.choices import ENDPOINT_QPN, P_KEY
 from testbed.transport.mrc.serial import MSN_BITS, PSN_BITS
@@ -23,6 +22,7 @@ from testbed.transport.mrc.wire.codes import (
     WRITE_OPCODES,
     Opcode,
 )
+from testbed.transport.mrc.wire.crc import crc32
 from testbed.transport.mrc.wire.errors import EncodeError
 from testbed.transport.mrc.wire.headers import FTYPE, NACK_CC_TYPE
 from testbed.transport.mrc.wire.icrc import front_crc, var_res_shift
@@ -104,18 +104,23 @@ def encode(envelope: Envelope, packet: Packet) -> bytes:
         ) from None
 
 
-def _encode_write(envelope: Envelope, packet: Write) -> bytes:
-    """Longer than the house likes: it runs once per data packet, and calls cost."""
-    (
-        opcode, dqp, psn, a, rtx, se, tx_timestamp, msn, rqmsn, va, rkey, dmalen, imm, payload,
-    ) = packet  # fmt: skip
+def encode_write(
+    envelope: Envelope, opcode: int, dqp: int, psn: int, a: bool, rtx: bool, se: bool,
+    tx_timestamp: int | None, msn: int, rqmsn: int, va: int, rkey: int, dmalen: int,
+    imm: int | None, payload: bytes | memoryview,
+) -> bytes:  # fmt: skip
+    """The datagram of a :class:`Write` given by its fields, for who sends many.
+
+    Raises EncodeError, or struct.error, where a field does not fit.
+    """
+    # Longer than the house likes: it runs once per data packet, and calls cost.
     if (
         (dqp | psn) >> PSN_BITS
         or (rqmsn | msn) >> MSN_BITS
         or opcode not in WRITE_OPCODES
         or (imm is None) is (opcode in IMMEDIATE_OPCODES)
     ):
-        raise _unsendable(packet)
+        raise _misfit("Write")
     size = len(payload)
     pad = -size & 3
     flags = pad << _PAD_SHIFT | (_SE if se else 0)
@@ -125,7 +130,7 @@ def _encode_write(envelope: Envelope, packet: Write) -> bytes:
             opcode, flags, P_KEY, dqp, bits, rqmsn, msn, va, rkey, dmalen
         )
     elif tx_timestamp >> 16:
-        raise _unsendable(packet)
+        raise _misfit("Write")
     else:
         head = _STAMPED_WRITE.pack(
             opcode, flags, P_KEY, dqp, bits | _TS, rqmsn, msn, tx_timestamp, FTYPE,
@@ -147,7 +152,7 @@ def _encode_write(envelope: Envelope, packet: Write) -> bytes:
 def _encode_ack(envelope: Envelope, packet: TransportAck) -> bytes:
     dqp, psn, syndrome, msn = packet
     if syndrome & SYNDROME_KIND_MASK not in (ACK_KIND, NAK_KIND) or msn >> PSN_BITS:
-        raise _unsendable(packet)
+        raise _misfit(type(packet).__name__)
     word = syndrome << 24 | msn
     return _encode_control(_AETH, envelope, _TRANSPORT_ACK, dqp, psn, word)
 
@@ -168,7 +173,7 @@ def _encode_sack(envelope: Envelope, packet: Sack) -> bytes:
         or ooo_count >> 15
         or rcv_cwnd_pen >> 7
     ):
-        raise _unsendable(packet)
+        raise _misfit(type(packet).__name__)
     return _encode_control(
         _SETH, envelope, _SACK, dqp, cack_psn,
         m << _M_SHIFT | (_PR if pr else 0), reference, entropy, spdcid, dpdcid, cack_psn,
@@ -197,7 +202,7 @@ def _encode_probe(envelope: Envelope, packet: ReliabilityProbe) -> bytes:
 def _encode_request(envelope: Envelope, packet: EndpointRequest) -> bytes:
     request_id, op, port_status_mask, tx_timestamp = packet
     if request_id >> 16 or op >> 2:
-        raise _unsendable(packet)
+        raise _misfit(type(packet).__name__)
     return _encode_control(
         _ERTH, envelope, _REQUEST, ENDPOINT_QPN, request_id,
         op, 0, 0, port_status_mask, 0, tx_timestamp, FTYPE,
@@ -207,7 +212,7 @@ def _encode_request(envelope: Envelope, packet: EndpointRequest) -> bytes:
 def _encode_response(envelope: Envelope, packet: EndpointResponse) -> bytes:
     request_id, op, tx_timestamp = packet
     if request_id >> 16 or op >> 2:
-        raise _unsendable(packet)
+        raise _misfit(type(packet).__name__)
     return _encode_control(
         _EETH, envelope, _RESPONSE, ENDPOINT_QPN, request_id, op << _EETH_OP_SHIFT, tx_timestamp
     )
@@ -265,10 +270,13 @@ def _traffic_class(envelope: Envelope) -> int:
     return dscp << 2 | ecn
 
 
-def _unsendable(packet: Packet) -> EncodeError:
-    shown = packet._replace(payload=b"") if isinstance(packet, Write) else packet
+def _encode_write(envelope: Envelope, packet: Write) -> bytes:
+    return encode_write(envelope, *packet)
+
+
+def _misfit(kind: str) -> EncodeError:
     return EncodeError(
-        f"{shown} cannot be sent: a field is beyond its bits, or set where its packet has none"
+        f"a {kind} cannot be sent: a field is beyond its bits, or set where its packet has none"
     )
 
 

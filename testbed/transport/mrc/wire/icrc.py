@@ -9,8 +9,7 @@ UDP source port may not. It travels least significant byte first.
 
 from __future__ import annotations
 
-from zlib import crc32
-
+from testbed.transport.mrc.wire.crc import crc32
 from topologies.numbers import BTH_BYTES, IPV6_BYTES, UDP_BYTES
 
 FRONT_BYTES = IPV6_BYTES + UDP_BYTES + BTH_BYTES

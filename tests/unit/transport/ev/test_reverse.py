@@ -79,22 +79,22 @@ def test_a_reverse_ev_that_goes_bad_or_leaves_is_dropped() -> None:
 
 def test_a_receiver_probes_one_base_rtt_after_data_came_in() -> None:
     _, reverse = make_both()
-    assert reverse.next_probe_at() is None
+    assert reverse.probe_at_ns is None
     reverse.on_data_received(100)
     reverse.on_data_received(900)
-    assert reverse.next_probe_at() == 100 + RTT
+    assert reverse.probe_at_ns == 100 + RTT
     assert reverse.probe_due(99 + RTT) is None
     assert reverse.probe_due(100 + RTT) is not None
-    assert (reverse.next_probe_at(), reverse.probe_due(10**6)) == (None, None)
+    assert (reverse.probe_at_ns, reverse.probe_due(10**6)) == (None, None)
 
 
 def test_one_that_sends_as_well_does_not_probe() -> None:
     _, reverse = make_both()
     reverse.on_data_received(100)
     reverse.on_data_sent(200)
-    assert reverse.next_probe_at() is None
+    assert reverse.probe_at_ns is None
     reverse.on_data_received(300)
-    assert reverse.next_probe_at() == 300 + RTT
+    assert reverse.probe_at_ns == 300 + RTT
 
 
 def test_probes_wander_over_all_usable_evs() -> None:
