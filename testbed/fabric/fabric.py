@@ -21,9 +21,10 @@ from testbed.fabric.namespaces import mount
 from testbed.fabric.nodes import LinuxNode, OvsNode, record_links, start_nodes
 from testbed.fabric.ovs import Bridge, PrivateOvs
 from testbed.fabric.packet_sockets import raise_packet_buffers, socket_drops
-from testbed.fabric.portmap import PortConfig, PortCounters, PortMap, Tally
+from testbed.fabric.portmap import PortConfig, PortMap
 from testbed.fabric.wiring import Wiring
 from testbed.forwarding.plan import Plan
+from testbed.metrics.ports import PortCounters, Tally
 from topologies.graph import End, Graph, NicPort, SwitchPort
 from topologies.numbers import drain_rate_bps, fabric_thresholds, last_hop_thresholds
 

@@ -34,7 +34,7 @@ from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from testbed.errors import TestbedError
 from testbed.fabric.bpf import CLASS_CONTROL, CLASS_DATA, PROGRAM_NAME
-from testbed.fabric.portmap import Tally
+from testbed.metrics.ports import Tally
 
 BURST_BYTES = 10_240  # lets a timer that fires late catch up
 # What HTB guarantees a leaf is sent out of turn and before the port has room: at 8 kbit/s

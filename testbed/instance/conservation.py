@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from testbed.fabric.fabric import Fabric
-from testbed.fabric.portmap import Tally
 from testbed.instance.injector import Injector
+from testbed.metrics.ports import Tally
 
 _SETTLE_S = 0.05
 

@@ -13,13 +13,14 @@ from typing import Any
 
 from testbed.errors import TestbedError
 from testbed.fabric.fabric import Fabric
-from testbed.fabric.portmap import EvFault, EvFlow, PortCounters, Tally
+from testbed.fabric.portmap import EvFault, EvFlow
 from testbed.faults.actions import Action, HostKill, HostPause, fault_id
 from testbed.faults.active import ActiveFaults, heal, inject
 from testbed.faults.desired import DesiredState, StateChange, change, desired_state
 from testbed.faults.reach import reach
 from testbed.faults.targets import EvTarget, HostTarget, Target
 from testbed.instance.hosts import Hosts
+from testbed.metrics.ports import PortCounters, Tally
 from topologies.names import host_name
 
 

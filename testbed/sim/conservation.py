@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.sim.counters import DROP_CAUSES
+from testbed.metrics.ports import DROP_CAUSES
 from testbed.sim.engine import Engine
 from testbed.sim.frame import Frame
 from testbed.sim.host import SimHost

@@ -1,12 +1,10 @@
-"""What a port counts, under the names the fabric's port map uses.
-
-    offered.frames = passed.frames + dropped.frames
-    offered.bytes  = passed.bytes  + dropped.bytes + trimmed.bytes (the bytes cut off)
-"""
+"""The running counts of a simulated port, under the names of :mod:`testbed.metrics.ports`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from testbed.metrics.ports import PortCounters, Tally
 
 # Accounts that are not touched on every hop, as indexes.
 MARKED, TRIMMED, CORRUPTED = 0, 1, 2
@@ -14,70 +12,18 @@ DROPPED_TAIL, DROPPED_CONTROL, DROPPED_BLACKHOLE, DROPPED_LOSS, DROPPED_EV = 3, 
 NOISE, FLUSHED = 8, 9
 PASSED_CONTROL, PASSED_DATA = 10, 11  # verdicts, counted by attributes
 _RARE_ACCOUNTS = 10
-
-DROP_CAUSES = (
-    "dropped_tail", "dropped_control", "dropped_blackhole", "dropped_loss", "dropped_ev",
-    "dropped_redirect",
-)  # fmt: skip
+_NONE = Tally()
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """Frames and their bytes, Ethernet header included."""
+class SimPortCounters(PortCounters):
+    """A simulated port's counters; queue depths are the largest only.
 
-    frames: int = 0
-    bytes: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.frames + other.frames, self.bytes + other.bytes)
-
-    def __sub__(self, other: Tally) -> Tally:
-        return Tally(self.frames - other.frames, self.bytes - other.bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class PortCounters:
-    """What a port did with the frames offered to it.
-
-    ``trimmed.bytes`` are the bytes cut off; a trimmed frame is also passed (control).
-    ``marked`` and ``corrupted`` frames are also passed, and so are ``flushed`` ones,
-    which a link that lost carrier took out of the queue. ``dropped_redirect`` is always
-    0 here: there is no kernel to refuse a frame. ``noise`` is what is not SRv6, dropped
-    and not part of ``offered``. Depths are in bytes: the largest the two queues had.
+    ``flushed``: frames passed that a link which lost carrier took out of the queue. On the
+    fabric that is found out by comparing with the interface's own counters.
     """
 
-    offered: Tally = Tally()
-    passed_control: Tally = Tally()
-    passed_data: Tally = Tally()
-    marked: Tally = Tally()
-    trimmed: Tally = Tally()
-    corrupted: Tally = Tally()
-    dropped_tail: Tally = Tally()
-    dropped_control: Tally = Tally()
-    dropped_blackhole: Tally = Tally()
-    dropped_loss: Tally = Tally()
-    dropped_ev: Tally = Tally()
-    dropped_redirect: Tally = Tally()
-    noise: Tally = Tally()
-    flushed: Tally = Tally()
-    control_max_bytes: int = 0
-    data_max_bytes: int = 0
-
-    @property
-    def passed(self) -> Tally:
-        """Handed to the link: sent, waiting in the queue, or flushed."""
-        return self.passed_control + self.passed_data
-
-    @property
-    def dropped(self) -> Tally:
-        """Dropped for any cause."""
-        return sum((getattr(self, name) for name in DROP_CAUSES), Tally())
-
-    @property
-    def unexplained(self) -> Tally:
-        """What conservation leaves over, (0, 0) unless the port is wrong."""
-        cut_off = Tally(0, self.trimmed.bytes)
-        return self.offered - self.passed - self.dropped - cut_off
+    flushed: Tally = _NONE
 
 
 class Accounts:
@@ -104,9 +50,9 @@ class Accounts:
         """One of the rarer accounts."""
         return Tally(self._frames[account], self._bytes[account])
 
-    def read(self) -> PortCounters:
+    def read(self) -> SimPortCounters:
         """All accounts at this instant."""
-        return PortCounters(
+        return SimPortCounters(
             offered=Tally(self.offered_frames, self.offered_bytes),
             passed_control=Tally(self.control_frames, self.control_bytes),
             passed_data=Tally(self.data_frames, self.data_bytes),

@@ -15,7 +15,7 @@ from testbed.faults import active as faults
 from testbed.faults.actions import Action, fault_id
 from testbed.faults.desired import DesiredState, EvFaultKey, StateChange, change, desired_state
 from testbed.faults.targets import Target
-from testbed.sim.counters import Tally
+from testbed.metrics.ports import Tally
 from testbed.sim.hazard import EvFault
 from testbed.sim.host import SimHost
 from testbed.sim.network import Network

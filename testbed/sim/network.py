@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from testbed.forwarding.plan import build_plan
-from testbed.sim.counters import PortCounters, Tally
+from testbed.metrics.ports import Tally
+from testbed.sim.counters import SimPortCounters
 from testbed.sim.engine import Engine
 from testbed.sim.hazard import HazardPort
 from testbed.sim.nic import SimNicPort
@@ -70,11 +71,11 @@ class Network:
         """The port in this slot. Raises KeyError where there is none."""
         return self.nic_ports.get(slot) or self.switch_ports[slot]
 
-    def read(self, slot: int) -> PortCounters:
+    def read(self, slot: int) -> SimPortCounters:
         """The counters of a port. Raises KeyError where there is none."""
         return self.port(slot).read()
 
-    def read_all(self) -> dict[int, PortCounters]:
+    def read_all(self) -> dict[int, SimPortCounters]:
         """The counters of every port."""
         return {slot: self.read(slot) for slot in self.graph.slots}
 

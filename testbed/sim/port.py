@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from testbed.metrics.ports import Tally
 from testbed.sim import draws
 from testbed.sim.counters import (
     DROPPED_CONTROL,
@@ -24,7 +25,6 @@ from testbed.sim.counters import (
     PASSED_CONTROL,
     PASSED_DATA,
     TRIMMED,
-    Tally,
 )
 from testbed.sim.engine import Callback, Schedule
 from testbed.sim.frame import ECN_BITS, Frame

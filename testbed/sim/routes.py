@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 
 from testbed.forwarding.plan import Plan
 from testbed.forwarding.walk import Walk, make_walker
-from testbed.sim.counters import Tally
+from testbed.metrics.ports import Tally
 from testbed.sim.engine import Callback
 from testbed.sim.frame import Frame, Route
 from topologies.graph import Graph

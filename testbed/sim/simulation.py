@@ -8,7 +8,7 @@ from testbed.faults.actions import Action
 from testbed.faults.targets import Target
 from testbed.sim.chaos import Chaos
 from testbed.sim.conservation import Conservation, balance
-from testbed.sim.counters import PortCounters
+from testbed.sim.counters import SimPortCounters
 from testbed.sim.engine import Engine
 from testbed.sim.faults import Injector
 from testbed.sim.host import EndpointFactory, SimHost
@@ -90,7 +90,7 @@ class Simulation:
 
     # --- Looking -----------------------------------------------------------------------
 
-    def ports(self, slot: int) -> PortCounters:
+    def ports(self, slot: int) -> SimPortCounters:
         """The counters of one port. Raises KeyError where there is none."""
         return self.network.read(slot)
 

@@ -24,8 +24,9 @@ from pyroute2 import IPRoute
 
 from testbed.fabric import shaping
 from testbed.fabric.bpf import PortProgram
-from testbed.fabric.portmap import PortConfig, PortCounters, PortMap, Tally
+from testbed.fabric.portmap import PortConfig, PortMap
 from testbed.fabric.shaping import PortTraffic
+from testbed.metrics.ports import PortCounters, Tally
 from topologies.numbers import PortThresholds
 
 CLONE_NEWNET = 0x4000_0000

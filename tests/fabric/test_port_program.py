@@ -37,7 +37,8 @@ from port_rig import (
 
 from testbed.fabric import shaping
 from testbed.fabric.bpf import CLASS_CONTROL, CLASS_DATA
-from testbed.fabric.portmap import CERTAIN, EvFault, EvFlow, PortConfig, StateLayout, Tally
+from testbed.fabric.portmap import CERTAIN, EvFault, EvFlow, PortConfig, StateLayout
+from testbed.metrics.ports import Tally
 
 pytestmark = pytest.mark.root
 

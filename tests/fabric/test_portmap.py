@@ -19,14 +19,13 @@ from testbed.fabric.portmap import (
     EvFlow,
     EvKeyLayout,
     PortConfig,
-    PortCounters,
     PortMap,
     StateLayout,
-    Tally,
     TallyLayout,
     probability_of,
     ratio_of,
 )
+from testbed.metrics.ports import PortCounters, Tally
 from topologies.numbers import PortThresholds
 
 BTF_KIND_STRUCT = 4

@@ -11,7 +11,7 @@ from testbed.faults.desired import EvFaultKey
 from testbed.faults.targets import parse_target
 from testbed.forwarding.egress import egress_slots
 from testbed.forwarding.paths import paths
-from testbed.sim.counters import Tally
+from testbed.metrics.ports import Tally
 
 PATH = paths(TINY.spec, 0, 3)[0]
 SLOTS = egress_slots(TINY, PATH)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from port_rig import port_random
 from sim.sim_fakes import DATA_BYTES, OCTO, make_datagram
 
-from testbed.sim.counters import PortCounters, Tally
+from testbed.metrics.ports import Tally
+from testbed.sim.counters import SimPortCounters
 from testbed.sim.engine import Engine
 from testbed.sim.frame import IS_CONTROL, Frame, Route
 from testbed.sim.port import EgressPort
@@ -57,7 +58,7 @@ class PortBench:
         self.engine.schedule(at_ns, self.port.offer_callback, frame)
         return frame
 
-    def finish(self) -> PortCounters:
+    def finish(self) -> SimPortCounters:
         while (at_ns := self.engine.next_event_ns()) is not None:
             self.engine.run_until(at_ns)
         counters = self.port.read()

@@ -10,7 +10,7 @@ from sim.sim_fakes import OCTO, TINY, Bench, make_datagram, on_path
 
 from testbed.forwarding.egress import egress_slots
 from testbed.forwarding.paths import paths, self_paths
-from testbed.sim.counters import Tally
+from testbed.metrics.ports import Tally
 from topologies.graph import Graph
 from topologies.usid import shift
 

@@ -13,8 +13,8 @@ from sim.sim_fakes import DATA_BYTES, OCTO, TINY, Bench, fail, on_path
 from testbed.faults.actions import fault_id
 from testbed.forwarding.egress import egress_slots
 from testbed.forwarding.paths import paths
+from testbed.metrics.ports import Tally
 from testbed.sim.chaos import Chaos
-from testbed.sim.counters import Tally
 from testbed.sim.network import default_limits
 from topologies.graph import Graph
 from topologies.numbers import base_rtt_ns, drain_rate_bps, serialisation_ns

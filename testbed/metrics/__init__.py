@@ -1,0 +1,1 @@
+"""What is measured: the values that counters are read into."""
