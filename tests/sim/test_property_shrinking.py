@@ -77,9 +77,11 @@ def test_a_payload_in_a_wrong_place_is_shrunk_to_a_few_writes(
 ) -> None:
     place = Responder._place
 
-    def misplace(self: Responder, write: Any) -> int:
-        is_odd = len(write.payload) % 4 != 0 and write.va > 4
-        return place(self, write._replace(va=write.va - 4) if is_odd else write)
+    def misplace(
+        self: Responder, opcode: int, va: int, rkey: int, dmalen: int, payload: Any
+    ) -> int:
+        is_odd = len(payload) % 4 != 0 and va > 4
+        return place(self, opcode, va - 4 if is_odd else va, rkey, dmalen, payload)
 
     monkeypatch.setattr(Responder, "_place", misplace)
     schedule = smallest()

@@ -12,8 +12,7 @@ from topologies.numbers import UDP_PORT
 # --- Wire ----------------------------------------------------------------------------
 ACCEPTED_UDP_PORTS = frozenset({UDP_PORT, 4971})  # [1] send IANA's, accept both readings
 P_KEY = 0xFFFF  # the default partition, as the public test bench sends
-TIMESTAMP_TICK_NS = 128  # [7] tsr = 0
-TIMESTAMP_TICK_TSR1_NS = 1000  # [7] tsr = 1, accepted only
+TIMESTAMP_TICK_NS = 128  # [7] tsr = 0; an arriving stamp is only echoed, so its tsr is moot
 FIRST_MSN = 0  # [8]
 FIRST_RQMSN = 0  # [8]; on every packet of a message with immediate, 0 without
 FIRST_QPN = 3  # 0 and 1 are reserved as in InfiniBand, 2 is the endpoint QPN
@@ -25,6 +24,8 @@ NOMINAL_HEADER_BYTES = 40
 # --- Responder -----------------------------------------------------------------------
 SACK_THRESHOLD_BYTES = 16 * 1024  # [14] compared with >=
 SACK_MIN_PACKET_BYTES = 1024  # what a shorter packet counts towards the threshold
+# [17] A Transport ACK for each BTH.a and each completed message, together where one still
+# waits for its port; none in the middle of a long message, which would complete nothing.
 SACK_BITMAP_BITS = 64  # [15] unaligned; the newest PSN in bit 63 where it does not fit
 OOO_COUNT_LIMIT = 0x7FFF  # [16] saturates
 PSN_RANGE_UNIT = 128  # MPR is in units of 128 PSNs
@@ -40,6 +41,8 @@ DEFAULT_LINEAR_COUNT = 7
 DEFAULT_EXP_COUNT = 3
 # A tail that stays silent this many base RTTs is asked about by a reliability probe.
 TAIL_PROBE_BASE_RTTS = 2
+# UET's RTT probe in the control class at the start of a flow (facts sheet 6.7) is left out: the
+# profile's base RTT is computed for full packets, which a short probe would undercut.
 # The fabric's last hop never marks CE (facts sheet 4.18), and NSCC shrinks a window only for
 # packets that are late *and* marked: in an incast nothing but trimming would stop it. So
 # late counts as marked here; with True the quadrants are those of UET, word for word.

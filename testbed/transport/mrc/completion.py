@@ -19,7 +19,6 @@ class WcStatus(Enum):
     REMOTE_INVALID_REQUEST = "remote invalid request"
     REMOTE_ACCESS_ERROR = "remote access error"
     REMOTE_OPERATION_ERROR = "remote operation error"
-    LOCAL_PROTECTION_ERROR = "local protection error"
     FLUSHED = "flushed"
 
 

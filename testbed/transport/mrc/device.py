@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from testbed.transport.mrc.cc_config import CcConfig
-from testbed.transport.mrc.choices import DEFAULT_TIMEOUT
+from testbed.transport.mrc.choices import DEFAULT_TIMEOUT, TIMEOUT_UNIT_NS
 from testbed.transport.mrc.completion import CompletionQueue
 from testbed.transport.mrc.ctl.attributes import NSCC_ALGORITHM, DeviceAttributes, EvMode, port_mask
 from testbed.transport.mrc.ctl.cc_profile import CcProfileAttr
@@ -171,6 +171,11 @@ def add_cc_profile(controller: Controller, profile_id: int, config: CcConfig) ->
         controller.modify_cc_profile(profile_id, CcProfileAttr(state=state))
 
 
+def _least_timeout(base_rtt_ns: int) -> int:
+    """The exponent of the shortest interval that leaves an answer four base RTTs."""
+    return max(0, (4 * base_rtt_ns - 1) // TIMEOUT_UNIT_NS).bit_length()
+
+
 def make_qp(
     context: Context, send_cq: CompletionQueue, recv_cq: CompletionQueue, now_ns: int, *,
     cc_profile: int, ev_profile: int = EV_PROFILE, max_send_wr: int = 1024,
@@ -194,7 +199,8 @@ def connect(
 ) -> None:  # fmt: skip
     """Take a QP from INIT to RTS with what the two sides told each other.
 
-    ``max_wimm`` bounds the immediates in flight further than the peer does.
+    ``max_wimm`` bounds the immediates in flight further than the peer does. ``timeout`` is
+    65.5 us by default, and never less than four base RTTs.
     """
     # The responder may change its range only where both sides said so (facts sheet 4.7).
     cap = mine.cap if peer.cap & QpCap.DYNAMIC_MPR else mine.cap & ~QpCap.DYNAMIC_MPR
@@ -207,6 +213,8 @@ def connect(
         ),
         now_ns,
     )  # fmt: skip
+    if timeout is None and qp.paths is not None:
+        timeout = max(DEFAULT_TIMEOUT, _least_timeout(qp.paths.base_rtt_ns))
     limit = peer.max_wimm_dest if max_wimm is None else min(max_wimm, peer.max_wimm_dest)
     context.modify_qp(
         qp,

@@ -13,6 +13,7 @@ them are masks.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,7 @@ from testbed.transport.mrc.wire.packets import (
     Write,
 )
 
+_EVENTS_KEPT = 4096
 _NAK_STATUS = {
     int(NakCode.INVALID_REQUEST): WcStatus.REMOTE_INVALID_REQUEST,
     int(NakCode.REMOTE_ACCESS_ERROR): WcStatus.REMOTE_ACCESS_ERROR,
@@ -83,7 +85,6 @@ class Endpoint:
         memory: MemoryTable | None = None, up_ports: int | None = None,
     ) -> None:  # fmt: skip
         self.address = address
-        self.port_count = port_count
         self.routes = routes
         self.rng = rng
         self.memory = memory or MemoryTable(rng)
@@ -98,7 +99,7 @@ class Endpoint:
         )
         self.peers = Peers(self.packets, self._touch)
         self._scheduler = Scheduler()
-        self._events: list[Event] = []
+        self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._wake_at_ns: int | None = None
         self._now_ns = 0
         self._enabled = self.all_ports
@@ -115,10 +116,11 @@ class Endpoint:
 
     def attach(self, qp: QueuePair, now_ns: int) -> None:
         """A QP has reached RTR: its peer may write from now on."""
-        peer = self.peers.attach(qp, self.up_ports, now_ns)
         assert qp.paths is not None
         qp.paths.set_local_ports(self.up_ports, now_ns)
-        qp.paths.set_peer_ports(peer.ports.mask & self.all_ports, now_ns)
+        mask = self.peers.at(qp.peer).ports.mask
+        qp.paths.set_peer_ports(mask & self.all_ports, now_ns)
+        self.peers.attach(qp, self.up_ports, now_ns)
 
     def detach(self, qp: QueuePair) -> None:
         """A QP is going away: nothing of it is answered any more."""
@@ -310,7 +312,8 @@ class Endpoint:
         assert qp.paths is not None
 
         def on_answer(rtt_ns: int, port: int, at_ns: int) -> None:
-            # The answer went there and back again, so both directions take it.
+            # The answer went there and back again, so both directions take it. It tells of no
+            # mark: an EETH has no field for one, so only a reliability probe's answer could.
             if qp.paths is not None and qp.responder is not None:
                 qp.paths.on_probe_answered(entry.ev, at_ns, False)
                 qp.responder.reverse.on_probe_answered(entry.ev, at_ns)
@@ -328,12 +331,12 @@ class Endpoint:
     def _on_request(
         self, port: int, arrival: Arrival, request: EndpointRequest, now_ns: int
     ) -> None:
-        if request.op == EndpointOp.PORT_STATUS_UPDATE:
+        is_known = self.packets.respond(port, arrival, request)
+        if is_known and request.op == EndpointOp.PORT_STATUS_UPDATE:
             mask = request.port_status_mask
             peer = self.peers.on_update(arrival.source, mask, request.tx_timestamp, now_ns)
             if peer is not None:
                 self._on_peer_ports(peer, now_ns)
-        self.packets.respond(port, arrival, request)
 
     def _on_peer_ports(self, peer: Peer, now_ns: int) -> None:
         self._events.append(PeerPortsChanged(peer.address, peer.ports.mask, now_ns))
@@ -362,9 +365,12 @@ class Endpoint:
         return self._scheduler.transmit(now_ns, free_ports)
 
     def events(self) -> list[Event]:
-        """What happened since the last call, in order within each QP."""
-        events = self._events
-        self._events = []
+        """What happened since the last call, in order within each QP.
+
+        Of what nobody asks for, the newest 4096 are kept.
+        """
+        events = list(self._events)
+        self._events.clear()
         for qp in self.qps.values():
             if qp.paths is not None:
                 events += [

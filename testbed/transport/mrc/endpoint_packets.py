@@ -101,22 +101,26 @@ class EndpointPackets:
         request_id = self.waiting.open(key, on_answer, now_ns)
         return encode(envelope, EndpointRequest(request_id, op, mask, timestamp(dated_ns)))
 
-    def respond(self, port: int, arrival: Arrival, request: EndpointRequest) -> None:
-        """Answer on the path the request came by, in the control class."""
+    def respond(self, port: int, arrival: Arrival, request: EndpointRequest) -> bool:
+        """Answer on the path the request came by, in the control class.
+
+        False where no route leads back: nobody this NIC could have to do with.
+        """
         try:
             address = self._routes.lookup(arrival.source).address(arrival.ev)
         except RouteError:
             self.counters.unroutable += 1
-            return
+            return False
         envelope = Envelope(
             self._address, arrival.source, address, arrival.ev, _CONTROL, _NOT_ECT
         )
         response = EndpointResponse(request.request_id, request.op, request.tx_timestamp)
         self._answers.push(port, _build_response, (envelope, response))
+        return True
 
     def on_response(self, port: int, response: EndpointResponse, now_ns: int) -> None:
         """Tell whoever waits for it."""
-        on_answer = self.waiting.answered(response.request_id)
+        on_answer = self.waiting.answered(response.request_id, now_ns)
         if on_answer is not None:
             on_answer(age_ns(now_ns, response.tx_timestamp), port, now_ns)
 

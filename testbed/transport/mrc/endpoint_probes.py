@@ -41,6 +41,8 @@ class EndpointProbes:
     def open(self, key: object, on_answer: OnAnswer, now_ns: int) -> int:
         """A request is about to leave; its id. ``key`` says what it asks, for :meth:`join`."""
         self._expire(now_ns)
+        if len(self._by_id) >= _MAX_OUTSTANDING:
+            self._close(next(iter(self._by_id)))
         while self._next_id in self._by_id:
             self._next_id = self._next_id + 1 & 0xFFFF
         request_id = self._next_id
@@ -61,15 +63,16 @@ class EndpointProbes:
         waiting.askers.append(on_answer)
         return True
 
-    def answered(self, request_id: int) -> OnAnswer | None:
+    def answered(self, request_id: int, now_ns: int) -> OnAnswer | None:
         """Whom to tell of this response; None where nobody waits (any more)."""
+        self._expire(now_ns)
         return self._close(request_id)
 
     def _expire(self, now_ns: int) -> None:
+        """Forget what can no longer be dated."""
         while self._by_id:
             oldest = next(iter(self._by_id))
-            is_late = self._by_id[oldest].sent_at_ns <= now_ns - WRAP_NS
-            if not is_late and len(self._by_id) < _MAX_OUTSTANDING:
+            if self._by_id[oldest].sent_at_ns > now_ns - WRAP_NS:
                 return
             self._close(oldest)
 

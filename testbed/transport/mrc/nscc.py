@@ -21,7 +21,8 @@ time. After a trim, *quick adapt* sets the window to what one round trip deliver
 
 The last hop of an MRC fabric never marks, so there the table's lower right corner would be
 out of reach and an incast would grow until it is trimmed. Late therefore counts as marked
-(``is_late_marked``); where the last hop does mark, turn that off and the table is UET's.
+(``is_late_marked``), which leaves the upper right corner, fair increase, unused; where the
+last hop does mark, turn that off and the table is UET's.
 
 Times are ns, sizes nominal bytes (spec 8.3.1). ``cwnd`` is always a float, everything
 counted is an int; the same calls in the same order give the same floats everywhere.

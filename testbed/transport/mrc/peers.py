@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from testbed.transport.mrc.endpoint_packets import EndpointPackets
-from testbed.transport.mrc.ev.rotation import Entry
 from testbed.transport.mrc.port_status import PeerPorts, PortUpdate
 from testbed.transport.mrc.qp import QpState, QueuePair
 
-_MAX_PEERS = 65_536
+_MAX_PEERS = 4096
 
 
 class Peer:
     """What is known of another NIC, for all QPs to it.
 
-    ``told`` is the mask of our ports it was last sent, None before the first time.
+    ``update`` is what it has not yet confirmed to have heard of our ports.
     """
 
-    __slots__ = ("address", "ports", "qps", "told", "update")
+    __slots__ = ("address", "ports", "qps", "update")
 
     def __init__(self, address: bytes) -> None:
         self.address = address
         self.ports = PeerPorts()
         self.qps: list[QueuePair] = []
-        self.told: int | None = None
         self.update: PortUpdate | None = None
 
 
 class Peers:
-    """All of them; ``touch`` is told of deadlines."""
+    """All of them; ``touch`` is told of deadlines.
+
+    At most 4096 are remembered; one without QPs makes room for another.
+    """
 
     def __init__(self, packets: EndpointPackets, touch: Callable[[int], None]) -> None:
         self._packets, self._touch = packets, touch
@@ -48,17 +49,16 @@ class Peers:
             peer = self._peers[address] = Peer(address)
         return peer
 
-    def attach(self, qp: QueuePair, up_ports: int, now_ns: int) -> Peer:
+    def attach(self, qp: QueuePair, up_ports: int, now_ns: int) -> None:
         """A QP leads to its peer from now on; the peer must know our ports then.
 
-        It is told with the first QP even if all are up: what it remembers of an earlier
-        life of this NIC may be older.
+        It is told with each QP, even if all are up: one of the two NICs may have been
+        restarted since the last, and either forgotten our ports or been remembered wrongly.
         """
         peer = self.at(qp.peer)
         peer.qps.append(qp)
-        if peer.told != up_ports and peer.update is None:
+        if peer.update is None:
             self.tell(peer, up_ports, now_ns)
-        return peer
 
     def detach(self, qp: QueuePair) -> None:
         """A QP is going away."""
@@ -73,7 +73,6 @@ class Peers:
         if not peer.qps or peer.qps[0].paths is None:
             return
         peer.update = PortUpdate(up_ports, peer.qps[0].paths.base_rtt_ns, now_ns)
-        peer.told = up_ports
         self._repeat(peer, now_ns)
 
     def on_deadline(self, now_ns: int) -> None:
@@ -89,7 +88,10 @@ class Peers:
     def on_update(self, source: bytes, mask: int, stamp: int, now_ns: int) -> Peer | None:
         """A peer tells which of its ports are up; the peer where that is news, else None."""
         if source not in self._peers and len(self._peers) >= _MAX_PEERS:
-            return None
+            idle = next((peer for peer in self if not peer.qps), None)
+            if idle is None:
+                return None
+            del self._peers[idle.address]
         peer = self.at(source)
         return peer if peer.ports.update(mask, stamp, now_ns) else None
 
@@ -103,7 +105,8 @@ class Peers:
             return
         update.on_sent(now_ns)
         self._touch(update.next_at_ns)
-        entry = _way(peer, update.mask, now_ns)
+        paths = next((qp.paths for qp in peer.qps if qp.paths is not None), None)
+        entry = None if paths is None else paths.way_out(update.sent)
         if entry is None:
             return
 
@@ -113,12 +116,3 @@ class Peers:
 
         self._packets.counters.port_updates += 1
         self._packets.tell_ports(entry, peer.address, on_answer)
-
-
-def _way(peer: Peer, up_ports: int, now_ns: int) -> Entry | None:
-    """A path to this peer, another plane each time."""
-    for qp in peer.qps:
-        entry = qp.paths.choose(up_ports, now_ns) if qp.paths else None
-        if entry is not None:
-            return entry
-    return None

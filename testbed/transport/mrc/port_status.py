@@ -23,17 +23,19 @@ from testbed.transport.mrc.serial import signed
 class PortUpdate:
     """One mask on its way to one peer."""
 
-    __slots__ = ("interval_ns", "mask", "max_interval_ns", "next_at_ns", "tries_left")
+    __slots__ = ("interval_ns", "mask", "max_interval_ns", "next_at_ns", "sent", "tries_left")
 
     def __init__(self, mask: int, base_rtt_ns: int, now_ns: int) -> None:
         self.mask = mask
         self.interval_ns = PORT_UPDATE_INTERVAL_BASE_RTTS * base_rtt_ns
         self.max_interval_ns = PORT_UPDATE_INTERVAL_LIMIT_BASE_RTTS * base_rtt_ns
         self.next_at_ns = now_ns
+        self.sent = 0
         self.tries_left = PORT_UPDATE_TRIES
 
     def on_sent(self, now_ns: int) -> None:
         """One more try has left."""
+        self.sent += 1
         if self.tries_left:
             self.tries_left -= 1
         else:

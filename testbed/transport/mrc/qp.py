@@ -77,11 +77,11 @@ class QueuePair:
         if self.requester is not None and self.requester.completed:
             for message in self.requester.completed:
                 if message.is_signaled:
-                    self._push(self.send_cq, _completion(self, message, WcStatus.SUCCESS))
+                    self.send_cq.push(_completion(self, message, WcStatus.SUCCESS))
             self.requester.completed.clear()
         if self.responder is not None and self.responder.completions:
             for completion in self.responder.completions:
-                self._push(self.recv_cq, completion)
+                self.recv_cq.push(completion)
             self.responder.completions.clear()
         if self.send_cq.is_overrun or self.recv_cq.is_overrun:
             return "its completion queue overran: poll it more often or make it deeper"
@@ -96,7 +96,7 @@ class QueuePair:
             blamed = status
             while self.requester.messages:
                 message = self.requester.messages.popleft()
-                self._push(self.send_cq, _completion(self, message, blamed))
+                self.send_cq.push(_completion(self, message, blamed))
                 blamed = WcStatus.FLUSHED
         if self.responder is not None:
             self._flush(self.responder.receives)
@@ -104,15 +104,8 @@ class QueuePair:
 
     def _flush(self, receives: deque[int]) -> None:
         while receives:
-            self._push(
-                self.recv_cq,
-                Completion(
-                    receives.popleft(), WcStatus.FLUSHED, WcOpcode.RECV_RDMA_WITH_IMM, self.qp_num
-                ),
-            )
-
-    def _push(self, queue: CompletionQueue, completion: Completion) -> None:
-        queue.push(completion)
+            wr_id, opcode = receives.popleft(), WcOpcode.RECV_RDMA_WITH_IMM
+            self.recv_cq.push(Completion(wr_id, WcStatus.FLUSHED, opcode, self.qp_num))
 
 
 def _completion(qp: QueuePair, message: Message, status: WcStatus) -> Completion:

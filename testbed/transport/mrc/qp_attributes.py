@@ -11,7 +11,6 @@ from enum import IntFlag
 from testbed.transport.mrc.choices import (
     DEFAULT_EXP_COUNT,
     DEFAULT_LINEAR_COUNT,
-    DEFAULT_TIMEOUT,
     MAX_MPR,
     MAX_TIMEOUT_EXPONENT,
     MAX_WIMM_LIMIT,
@@ -94,11 +93,6 @@ _RANGES = {
     "mpr_dest": (1, MAX_MPR),
     "timeout": (0, MAX_TIMEOUT_EXPONENT),
 }
-
-DEFAULT_RTS = QpAttr(
-    state=QpState.RTS, sq_psn=0, max_wimm=128, mpr=8, retry=Retry(), timeout=DEFAULT_TIMEOUT
-)
-
 
 def check_step(before: QpState, attr: QpAttr) -> QpState:
     """Where this call takes a QP. Raises EINVAL where the step or an attribute is wrong.

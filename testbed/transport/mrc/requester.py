@@ -13,8 +13,15 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from testbed.transport.mrc.choices import PSN_RANGE_UNIT, SACK_BITMAP_BITS
-from testbed.transport.mrc.clock import age_ns, timestamp
+from testbed.transport.mrc.choices import (
+    FIRST_MSN,
+    FIRST_RQMSN,
+    MAX_MPR,
+    PSN_RANGE_UNIT,
+    RCVD_BYTES_UNIT,
+    SACK_BITMAP_BITS,
+)
+from testbed.transport.mrc.clock import WRAP_NS, age_ns, timestamp
 from testbed.transport.mrc.completion import WcStatus
 from testbed.transport.mrc.outgoing import Outgoing
 from testbed.transport.mrc.reliability.loss import Shown
@@ -89,7 +96,7 @@ class Requester:
         self._wimm_in_flight = 0
         self._unsent: deque[Message] = deque()  # posted, not wholly sent
         self._allocated_psn = first_psn
-        self._msn = self._rqmsn = 0
+        self._msn, self._rqmsn = FIRST_MSN, FIRST_RQMSN
         self._probe_pending = False
         self._probes: dict[int, tuple[int, Entry]] = {}  # id -> sent at, on which EV
         self._probe_id = 0
@@ -145,8 +152,9 @@ class Requester:
             return None
         if self.window.lost:
             packet = self.window.next_lost()
-            if packet is not None:
-                return self._send_again(packet, now_ns, free_ports)
+            sent = None if packet is None else self._send_again(packet, now_ns, free_ports)
+            if sent is not None:
+                return sent
         if self._may_send_new():
             return self._send_new(now_ns, free_ports)
         return None
@@ -213,7 +221,7 @@ class Requester:
         self.silence.sent_at_ns = now_ns
 
     def _send_probe(self, now_ns: int, free_ports: int) -> Sent | None:
-        entry = self.paths.choose(free_ports, now_ns)
+        entry = self.paths.choose_for_question(free_ports)
         if entry is None:
             return None
         self._probe_pending = False
@@ -236,7 +244,7 @@ class Requester:
         self._solicit_pending = False
         if message is None:
             return None
-        entry = self.paths.choose(free_ports, now_ns)
+        entry = self.paths.choose_for_question(free_ports)
         if entry is None:
             self._solicit_pending = True
             return None
@@ -264,6 +272,11 @@ class Requester:
         cack = expand(sack.cack_psn, window.first_psn - 1)
         if cack >= window.next_psn or self.error:
             return  # acknowledges what was never sent
+        made = self._unwrap_received(sack.rcvd_bytes)
+        if made * RCVD_BYTES_UNIT > self.counters.sent_bytes + RCVD_BYTES_UNIT:
+            return  # counts more than was ever sent
+        is_newest = made >= self._received
+        self._received = max(self._received, made)
         ack_psn = None if sack.pr else min(cack + sack.ack_psn_offset, window.next_psn)
         trigger = None if ack_psn is None else window.packets.get(ack_psn)
         answered = trigger if trigger is not None and _is_latest(trigger, sack) else None
@@ -281,16 +294,17 @@ class Requester:
             len(newly) + self._unreported,
         )  # fmt: skip
         self._unreported = 0
-        if sack.mpr and self._is_mpr_dynamic:
-            self._range_psns = sack.mpr * PSN_RANGE_UNIT
-        made = self._unwrap_received(sack.rcvd_bytes)
+        if sack.mpr and self._is_mpr_dynamic and is_newest:
+            self._range_psns = min(sack.mpr, MAX_MPR) * PSN_RANGE_UNIT
         if newly:
             self.loss.on_acknowledged(newly, answered, ~self.paths.live_ports, made)
         if sack.pr:
             self._on_probe_answered(sack, marked, made, now_ns)
         base = cack + sack.sack_offset
         lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
-        self._lose_all(lost, "lost_by_evidence", now_ns)
+        if lost:
+            self.counters.lost_by_evidence += len(lost)
+            self._lose_all(lost, now_ns)
         self.silence.on_heard(now_ns)
         if window.first_psn > before:
             self.silence.on_progress(now_ns)
@@ -304,7 +318,12 @@ class Requester:
             return
         self.silence.on_heard(now_ns)
         packet = self.window.packets.get(expand(nack.nack_psn, self.window.first_psn))
-        if packet is None or packet.state != IN_FLIGHT or not _is_latest(packet, nack):
+        if packet is None or packet.state != IN_FLIGHT:
+            return
+        is_unstamped = nack.tx_timestamp == 0 and packet.tries == 1  # cut before TSETH
+        if not _is_latest(packet, nack) and not (
+            is_unstamped and packet.entry.ev == nack.entropy
+        ):
             return  # an earlier transmission was meant
         is_trim = nack.nack_reason in (_TRIMMED, _TRIMMED_LASTHOP)
         # No RTT sample: a packet cut on its way is faster than any whole one could be.
@@ -370,8 +389,13 @@ class Requester:
             sent = self._probes.get(sack.probe_id)
             if sent is None or timestamp(sent[0]) != sack.tx_timestamp:
                 return None
+            sent_at_ns = sent[0]
         elif answered is None or answered.tries > 2:
             return None
+        else:
+            sent_at_ns = answered.sent_at_ns
+        if now_ns - sent_at_ns >= WRAP_NS:
+            return None  # the time stamp has wrapped (facts sheet 2.4)
         rtt_ns = age_ns(now_ns, sack.tx_timestamp)
         self.silence.on_rtt(rtt_ns, self.cc.base_rtt_ns)
         if answered is None or answered.length < self._path_mtu:
@@ -397,18 +421,14 @@ class Requester:
 
     def _unwrap_received(self, rcvd_bytes: int) -> int:
         """rcvd_bytes counted on beyond its 24 bits; an older SACK's stays behind."""
-        made = expand(rcvd_bytes, self._received, RCVD_BYTES_BITS)
-        self._received = max(self._received, made)
-        return made
+        return expand(rcvd_bytes, self._received, RCVD_BYTES_BITS)
 
-    def _lose_all(self, lost: list[Packet], cause: str, now_ns: int) -> None:
+    def _lose_all(self, lost: list[Packet], now_ns: int) -> None:
         """Verdicts: send these again, and hold their loss against EV and window."""
         for packet in lost:
             self.window.lose(packet)
             self.cc.on_loss(packet.size_bytes)
             self.paths.on_loss_inferred(packet.entry.ev, now_ns)
-        if lost:
-            setattr(self.counters, cause, getattr(self.counters, cause) + len(lost))
 
     # --- time ----------------------------------------------------------------------
 
@@ -430,6 +450,9 @@ class Requester:
 
     def _on_timeout(self, now_ns: int) -> None:
         """Section 4.9: the oldest packet is lost, its EV is to blame, a probe goes out."""
+        if self._waits_its_turn:
+            self.silence.restart(now_ns)
+            return
         self.counters.timeouts += 1
         if not self.retry.on_expired():
             self.error = WcStatus.RETRY_EXCEEDED
@@ -441,9 +464,16 @@ class Requester:
             # Sent again a moment ago for another reason: the retry counts, the loss not yet.
             and now_ns - oldest.sent_at_ns >= self.silence.patience_ns
         ):
-            self._lose_all([oldest], "lost_by_timer", now_ns)
+            self.counters.lost_by_timer += 1
+            self._lose_all([oldest], now_ns)
         self._ask()
         self.silence.restart(now_ns)
+
+    @property
+    def _waits_its_turn(self) -> bool:
+        """True where the peer owes nothing: other QPs have used the ports so far."""
+        is_able = bool(self.paths.usable_ports) and self.cc.can_send()
+        return is_able and not self.window.packets and self._last_acknowledged() is None
 
     def _ask(self) -> None:
         """Get an answer: for a Transport ACK where only that is missing, else by a probe."""

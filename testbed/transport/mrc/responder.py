@@ -12,6 +12,8 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from testbed.transport.mrc.choices import (
+    FIRST_MSN,
+    FIRST_RQMSN,
     PSN_RANGE_UNIT,
     RCVD_BYTES_UNIT,
     SACK_MIN_PACKET_BYTES,
@@ -124,7 +126,7 @@ class Responder:
         self._memory, self._controls = memory, controls
         self._notes: dict[int, _Note] = {}
         self._imm_waiting = 0
-        self._msn = self._rqmsn = 0  # messages, immediates completed
+        self._msn, self._rqmsn = FIRST_MSN, FIRST_RQMSN  # of the next to complete
         self._since_sack_bytes = 0
         self._plain: list[_Trigger | None] = [None] * 32
         self._is_ack_queued = False

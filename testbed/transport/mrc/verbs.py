@@ -265,6 +265,8 @@ class Context:
             raise MrcError(
                 Errno.EINVAL, f"{profile} has no base RTT: give it a config, also when it is off"
             )
+        # A packet is this QP's packet, whatever the profile was made for.
+        config = replace(config, mtu_bytes=min(config.mtu_bytes, nominal_bytes(path_mtu)))
         if profile.algorithm is None:
             return NoCongestionControl(config.base_rtt, config.mtu_bytes)
         if self._zero_delay_ns is None:

@@ -133,15 +133,16 @@ class Lone:
             "timeout": timeout, "cc_profile": cc_profile,
         }  # fmt: skip
         self.qp = self.add_qp()
-        introduce(self.context, self.now)
         self.memory = pattern(1 << 20)
         self.source = self.context.reg_mr(self.memory)
         self.target_bytes = bytearray(1 << 16)
         self.target = self.context.reg_mr(self.target_bytes)
         self._wr_id = 0
 
-    def add_qp(self, peer_qpn: int = PEER_QPN, **changes: Any) -> QueuePair:
-        """One more QP of the same kind."""
+    def add_qp(
+        self, peer_qpn: int = PEER_QPN, *, is_introduced: bool = True, **changes: Any
+    ) -> QueuePair:
+        """One more QP of the same kind; ``is_introduced``: the peer has heard of our ports."""
         s = self._setup | changes
         qp = make_qp(
             self.context, self.send_cq, self.recv_cq, self.now, cc_profile=s["cc_profile"],
@@ -154,6 +155,8 @@ class Lone:
             PEER, peer_qpn, s["peer_psn"], s["mtu"], s["peer_max_wimm"], s["peer_mpr"], s["cap"]
         )
         connect(self.context, qp, mine, peer, self.now, retry=s["retry"], timeout=s["timeout"])
+        if is_introduced:
+            introduce(self.context, self.now)
         return qp
 
     # --- As an application ---------------------------------------------------------

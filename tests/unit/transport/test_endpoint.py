@@ -258,7 +258,7 @@ def test_4_15_only_peers_with_qps_are_told_and_a_new_one_hears_at_once() -> None
     lone = Lone()
     lone.context.destroy_qp(lone.qp)
     assert lose_port_1(lone) == []
-    lone.qp = lone.add_qp()
+    lone.qp = lone.add_qp(is_introduced=False)
     (out,) = requests(lone, UPDATE)
     assert out.packet.port_status_mask == 0b01
     lone.add_qp(0x78)
@@ -271,7 +271,7 @@ def test_4_15_a_peer_that_was_told_of_a_loss_hears_that_it_is_over_with_its_next
     lone.context.destroy_qp(lone.qp)
     lone.endpoint.on_ports_changed(0b11, lone.now)
     assert lone.sent() == []
-    lone.qp = lone.add_qp()
+    lone.qp = lone.add_qp(is_introduced=False)
     assert [o.packet.port_status_mask for o in requests(lone, UPDATE)] == [0b11]
 
 

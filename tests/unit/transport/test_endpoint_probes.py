@@ -15,12 +15,12 @@ def test_an_answer_is_told_once_to_whom_it_is_for() -> None:
     probes, log = EndpointProbes(), Log()
     first, second = (probes.open(key, log.hook(key), 0) for key in "ab")
     assert (first, second) == (0, 1)
-    tell = probes.answered(second)
+    tell = probes.answered(second, 0)
     assert tell is not None
     tell(10, 3, 20)
     assert log == [("b", 10, 3, 20)]
-    assert probes.answered(second) is None
-    assert probes.answered(999) is None
+    assert probes.answered(second, 0) is None
+    assert probes.answered(999, 0) is None
     assert len(probes) == 1
 
 
@@ -30,7 +30,7 @@ def test_what_asks_the_same_joins_in_order_but_only_a_young_request() -> None:
     assert not probes.join("ev", log.hook("late"), 101)
     assert not probes.join("other", log.hook("other"), 0)
     assert probes.join("ev", log.hook("second"), 100)
-    tell = probes.answered(number)
+    tell = probes.answered(number, 0)
     assert tell is not None
     tell(1, 2, 3)
     assert log == [("first", 1, 2, 3), ("second", 1, 2, 3)]
@@ -41,7 +41,7 @@ def test_thousands_may_wait_for_one_answer() -> None:
     probes, log = EndpointProbes(), Log()
     number = probes.open("ev", log.hook("x"), 0)
     assert all(probes.join("ev", log.hook("x"), 0) for _ in range(5000))
-    tell = probes.answered(number)
+    tell = probes.answered(number, 0)
     assert tell is not None
     tell(0, 0, 0)
     assert len(log) == 5001
@@ -51,9 +51,9 @@ def test_the_newest_request_of_a_key_is_the_one_joined() -> None:
     probes, log = EndpointProbes(), Log()
     old = probes.open("ev", log.hook("old"), 0)
     new = probes.open("ev", log.hook("new"), 500)
-    assert probes.answered(old) is not None  # does not unlist the newer one
+    assert probes.answered(old, 0) is not None  # does not unlist the newer one
     assert probes.join("ev", log.hook("joined"), 400)
-    tell = probes.answered(new)
+    tell = probes.answered(new, 0)
     assert tell is not None
     tell(0, 0, 0)
     assert [name for name, *_ in log] == ["new", "joined"]
@@ -63,7 +63,7 @@ def test_an_id_is_not_used_again_while_its_answer_may_come() -> None:
     probes = EndpointProbes()
     kept = probes.open("kept", Log().hook(""), 0)
     for _ in range((1 << 16) - 1):
-        probes.answered(probes.open("k", Log().hook(""), 0))
+        probes.answered(probes.open("k", Log().hook(""), 0), 0)
     assert probes.open("again", Log().hook(""), 0) == kept + 1
 
 
@@ -74,12 +74,18 @@ def test_a_request_is_forgotten_when_its_time_stamp_has_wrapped() -> None:
     assert len(probes) == 2
     probes.open("c", log.hook("c"), 1000 + WRAP_NS)
     assert len(probes) == 2
-    assert probes.answered(number) is None
+    assert probes.answered(number, 1000 + WRAP_NS) is None
+
+
+def test_an_answer_after_the_wrap_is_nobodys() -> None:
+    probes, log = EndpointProbes(), Log()
+    number = probes.open("a", log.hook("a"), 1000)
+    assert probes.answered(number, 1000 + WRAP_NS) is None
 
 
 def test_at_most_4096_wait_and_the_oldest_goes() -> None:
     probes = EndpointProbes()
     numbers = [probes.open(i, Log().hook(""), 0) for i in range(5000)]
     assert len(probes) == 4096
-    assert probes.answered(numbers[903]) is None
-    assert probes.answered(numbers[904]) is not None
+    assert probes.answered(numbers[903], 0) is None
+    assert probes.answered(numbers[904], 0) is not None

@@ -18,7 +18,7 @@ from unit.transport.engine_rig import (
     Out,
 )
 
-from testbed.transport.mrc.clock import timestamp
+from testbed.transport.mrc.clock import WRAP_NS, timestamp
 from testbed.transport.mrc.completion import WcStatus
 from testbed.transport.mrc.ctl.values import ApiEvState
 from testbed.transport.mrc.device import CC_CROSS_T1
@@ -889,3 +889,59 @@ def test_4_9_what_was_sent_again_a_moment_ago_is_not_lost_by_the_timer() -> None
     counters = requester(lone).counters
     assert (counters.timeouts, counters.lost_by_timer) == (1, 0)
     assert [type(o.packet) for o in lone.sent()] == [ReliabilityProbe]
+
+
+# --- What is old, absurd, or not the peer's doing --------------------------------------
+
+
+def test_2_4_an_answer_after_the_time_stamps_wrap_is_no_round_trip() -> None:
+    lone = Lone(retry=Retry(7, 25), cc_profile=CC_CROSS_T1)
+    lone.post(4 * MTU)
+    outs = lone.writes()
+    before = lone.qp.requester.cc.base_rtt_ns
+    lone.now += WRAP_NS + 256
+    lone.sack(PSN + 3, outs[3], rcvd_bytes=17)
+    assert lone.qp.requester.cc.base_rtt_ns == before
+    assert lone.qp.requester.srtt_ns == before
+
+
+def test_a_sack_that_counts_more_than_was_sent_is_ignored() -> None:
+    lone = Lone()
+    lone.post(4 * MTU)
+    outs = lone.writes()
+    lone.sack(PSN + 3, outs[3], rcvd_bytes=1 << 22)
+    assert lone.qp.requester.window.first_psn == PSN
+    lone.sack(PSN + 3, outs[3], rcvd_bytes=17)
+    assert lone.qp.requester.window.first_psn == PSN + 4
+
+
+def test_3_2_a_nack_without_a_time_stamp_means_the_only_transmission() -> None:
+    lone = Lone()
+    lone.post(2 * MTU)
+    outs = lone.writes()
+    lone.nack(outs[0], NackReason.TRIMMED, tx_timestamp=0)
+    (again,) = [out for out in lone.writes() if out.packet.rtx]
+    assert again.packet.psn == outs[0].packet.psn
+    lone.nack(outs[0], NackReason.TRIMMED, tx_timestamp=0)  # which of the two?
+    assert lone.writes() == []
+
+
+def test_a_qp_that_had_no_turn_yet_does_not_time_out() -> None:
+    lone = Lone()
+    lone.post(MTU)
+    for _ in range(50):
+        lone.wake()
+    requester = lone.qp.requester
+    assert (requester.counters.timeouts, requester.error) == (0, None)
+    assert [out.packet.psn for out in lone.writes()] == [PSN]
+
+
+def test_4_3_a_retransmission_waits_for_another_plane() -> None:
+    lone = Lone()
+    lone.post(8 * MTU)
+    outs = lone.writes()
+    lone.nack(outs[0], NackReason.TRIMMED)
+    assert lone.writes(ports=1 << outs[0].port) == []
+    (again,) = lone.writes()
+    assert again.packet.rtx
+    assert again.port != outs[0].port

@@ -173,35 +173,68 @@ class PathSet:
     def choose(self, free_ports: int, now_ns: int, avoid: Entry | None = None) -> Entry | None:
         """The EV and port of the packet that leaves now; None where no usable port is free.
 
-        ``free_ports`` is a mask. ``avoid``, the EV that has just failed this packet, is
-        returned only where there is no other choice on any of these ports.
+        ``free_ports`` is a mask. ``avoid`` is the EV that has just failed this packet: it
+        goes out on another plane, and waits for one where there is any.
         """
         # Once per packet, hence written out: the next free port, the next EV of its pass.
         ports = self.usable_ports & free_ports
         if not ports:
             return None
         turns = self._turns
-        ports &= ~turns.held
+        if avoid is not None and self.usable_ports != 1 << avoid.port:
+            ports &= ~(1 << avoid.port)  # another plane, even if it is ahead of its turn
+        else:
+            ports &= ~turns.held
         later = ports & turns.later
         bit = later & -later if later else ports & -ports  # turns.pick, without the call
         if not bit:
             return None
         rotation = self._by_bit[bit]
         if rotation.skipping or avoid is not None:
-            return self._choose_with_care(ports, rotation, now_ns, avoid)
+            return self._choose_with_care(rotation, now_ns, avoid)
         turns.took(bit)
         pending = rotation.pending
         if not pending:
             rotation.start_pass()
         return pending.pop()
 
+    def choose_for_question(self, free_ports: int) -> Entry | None:
+        """The EV of a packet that asks rather than carries data, on any plane at random.
+
+        It does not count as a turn: questions and data that took turns could end with all
+        of one kind on a plane that fails, and go on so for ever.
+        """
+        ports = self.usable_ports & free_ports
+        bits = [rotation.bit for rotation in self._by_bit.values() if rotation.bit & ports]
+        if not bits:
+            return None
+        ready = self._by_bit[bits[self._rng.randrange(len(bits))]].ready
+        return ready[self._rng.randrange(len(ready))]
+
+    def way_out(self, turn: int) -> Entry | None:
+        """An EV that leaves by a port which is up here, another port with each ``turn``.
+
+        Ports the peer has up come first. Where there is none its word is not taken: it may
+        be old, and what would correct it has to leave by some port.
+        """
+        usable = self.live_ports or self._local_ports
+        entries = {
+            entry.port: entry
+            for entry in self._entries.values()
+            if usable >> entry.port & 1 and entry.state is not _DENIED
+        }
+        ports = sorted(entries)
+        return entries[ports[turn % len(ports)]] if ports else None
+
+    @property
+    def local_ports(self) -> int:
+        """The ports that are up here, as a mask."""
+        return self._local_ports
+
     def _choose_with_care(
-        self, ports: int, rotation: Rotation, now_ns: int, avoid: Entry | None
+        self, rotation: Rotation, now_ns: int, avoid: Entry | None
     ) -> Entry:
         """Choose where something is in SKIP or to be avoided; ``rotation`` is next in turn."""
-        if avoid is not None and rotation.ready == [avoid]:
-            other = self._turns.pick(ports & ~rotation.bit)
-            rotation = self._by_bit[other] if other else rotation
         self._turns.took(rotation.bit)
         self._end_skips(rotation, now_ns)
         return rotation.take(avoid, lambda entry: self._apply(entry, EvEvent.SKIP_PASSED, now_ns))

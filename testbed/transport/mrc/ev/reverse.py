@@ -57,6 +57,9 @@ class ReverseSet:
                 entry = self._confirmed_on(port) or self._any_on(port)
                 if entry is not None:
                     return entry
+        if self._paths.local_ports >> trigger_port & 1:
+            # The peer says nothing is up there, and yet sent by this port just now.
+            return self._reflected(trigger_port, trigger_ev)
         return None
 
     def _confirmed_on(self, port: int) -> Entry | None:

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, Packet
 
 _MAX_WINDOW_FACTOR = 4  # what two queues at their trim thresholds may differ by
-_MAX_IDLE_QUEUES = 1024
+_MAX_QUEUES = 256
 _TIDY = 64  # transmissions up to which a queue may hold stale ones
 
 Transmissions = deque[tuple[int, Packet]]
@@ -173,13 +173,20 @@ class LossDetector:
         """The queue of this key, without what is stale at its head."""
         queue = queues.get(key)
         if queue is None:
-            if len(queues) >= _MAX_IDLE_QUEUES:
-                for idle in [other for other, items in queues.items() if not items]:
-                    del queues[idle]
+            if len(queues) >= _MAX_QUEUES:  # EVs come and go with the controller's profiles
+                for other, items in list(queues.items()):
+                    _drop_stale(items)
+                    if not items:
+                        del queues[other]
             queue = queues[key] = deque()
-        while queue:
-            order, packet = queue[0]
-            if packet.state == IN_FLIGHT and packet.order == order:
-                break
-            queue.popleft()
+        _drop_stale(queue)
         return queue
+
+
+def _drop_stale(queue: Transmissions) -> None:
+    """Take off the head what is acknowledged, lost, or has been sent again since."""
+    while queue:
+        order, packet = queue[0]
+        if packet.state == IN_FLIGHT and packet.order == order:
+            return
+        queue.popleft()

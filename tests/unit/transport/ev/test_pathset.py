@@ -111,6 +111,8 @@ def test_the_avoided_ev_is_left_for_another_port() -> None:
     paths = make_set(ports=2, uplinks=1)
     failed = the(paths, 0, 0)
     assert [paths.choose(-1, 0, avoid=failed) for _ in range(3)] == [the(paths, 1, 0)] * 3
+    assert paths.choose(0b01, 0, avoid=failed) is None  # waits for the other plane
+    paths.set_peer_ports(0b01, 0)
     assert paths.choose(0b01, 0, avoid=failed) is failed
 
 
@@ -516,6 +518,8 @@ def step(paths: PathSet, what: str, entry: Entry, now: int, flag: bool, number: 
             e for e in paths.entries()
             if e.is_active and e.is_sendable and (paths.live_ports & free) >> e.port & 1
         ]  # fmt: skip
+        if what == "avoid" and paths.usable_ports != 1 << entry.port:
+            options = [e for e in options if e.port != entry.port]
         got = paths.choose(free, now, avoid=entry if what == "avoid" else None)
         assert (got is not None) == bool(options)
         assert got is None or (got in options and got.is_active and got.is_sendable)
