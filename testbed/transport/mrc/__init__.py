@@ -10,15 +10,17 @@ follows from that is this package, from the wire up:
     srv6          from destination and EV to the list of uSIDs
     ev/           the paths of a QP: states, rotation, spares, probing, the way back
     reliability/  what was received, what is outstanding, what is lost, when to give up
-    nscc          the window (congestion control), cc_config its parameters
+    congestion nscc cc_config
+                  the window, what moves it, and its parameters
     memory        registered buffers and their keys
     messages completion
                   work requests and how they end
     requester responder
-                  the two halves of a queue pair
+                  the two halves of a queue pair; outgoing, silence: what a
+                  requester puts on the wire, and when no answer means something
     qp qp_attributes profile_paths
                   its states, its attributes, its share in an EV profile
-    control scheduler endpoint_probes port_status
+    control scheduler peers endpoint_packets endpoint_probes port_status
                   what an endpoint does for all its QPs
     endpoint      one NIC's engine: datagrams, ports and time in; datagrams and events out
     verbs ctl/    the application's and the controller's interface, after libmrc

@@ -32,11 +32,11 @@ from testbed.transport.mrc.wire.codes import NackReason, PathMark
 from testbed.transport.mrc.wire.packets import Nack, Sack
 
 if TYPE_CHECKING:
+    from testbed.transport.mrc.congestion import CongestionControl
     from testbed.transport.mrc.ev.pathset import PathSet
     from testbed.transport.mrc.ev.reverse import ReverseSet
     from testbed.transport.mrc.ev.rotation import Entry
     from testbed.transport.mrc.messages import Message
-    from testbed.transport.mrc.nscc import CongestionControl
     from testbed.transport.mrc.reliability.loss import LossDetector
     from testbed.transport.mrc.reliability.retry import RetrySchedule
 

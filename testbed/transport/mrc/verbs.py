@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from testbed.transport.mrc.completion import Completion, CompletionQueue, WcOpcode, WcStatus
+from testbed.transport.mrc.congestion import CongestionControl, NoCongestionControl
 from testbed.transport.mrc.ctl.device import Controller
 from testbed.transport.mrc.ctl.ev_profile import EvUser
 from testbed.transport.mrc.ctl.probes import ProbeBatch, ProbeKind
@@ -24,7 +25,7 @@ from testbed.transport.mrc.ev.reverse import ReverseSet
 from testbed.transport.mrc.ev.states import EvState
 from testbed.transport.mrc.memory import Access, MemoryRegion
 from testbed.transport.mrc.messages import Message
-from testbed.transport.mrc.nscc import CongestionControl, NoCongestionControl, Nscc
+from testbed.transport.mrc.nscc import Nscc
 from testbed.transport.mrc.profile_paths import ProfilePaths
 from testbed.transport.mrc.qp import QpState, QueuePair
 from testbed.transport.mrc.qp_attributes import QpAttr, QpCap, check_step

@@ -14,12 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.transport.mrc.cc_config import QA_THRESHOLD_OFF_NS, CcConfig
-from testbed.transport.mrc.nscc import (
-    CongestionControl,
-    NoCongestionControl,
-    Nscc,
-    SchedulerState,
-)
+from testbed.transport.mrc.congestion import CongestionControl, NoCongestionControl, SchedulerState
+from testbed.transport.mrc.nscc import Nscc
 
 SPEED_BPS = 100 * 10**9
 RTT_NS = 12_000

@@ -20,11 +20,11 @@ from unit.transport.engine_rig import (
 
 from testbed.transport.mrc.clock import WRAP_NS, timestamp
 from testbed.transport.mrc.completion import WcStatus
+from testbed.transport.mrc.congestion import SchedulerState
 from testbed.transport.mrc.ctl.values import ApiEvState
 from testbed.transport.mrc.device import CC_CROSS_T1
 from testbed.transport.mrc.endpoint import QpFailed
 from testbed.transport.mrc.ev.states import EvState
-from testbed.transport.mrc.nscc import SchedulerState
 from testbed.transport.mrc.qp import QpState
 from testbed.transport.mrc.qp_attributes import QpCap, Retry
 from testbed.transport.mrc.wire.codes import NackReason, Opcode
