@@ -173,11 +173,21 @@ class Stream:
         return self
 
     def goodput_bps(self, start_ns: int, end_ns: int) -> float:
-        """Bits acknowledged per second between the first looks at or after these times."""
-        (t0, b0), (t1, b1) = (
-            next(mark for mark in self.marks if mark[0] >= at) for at in (start_ns, end_ns)
-        )
+        """Bits acknowledged per second between the first looks at or after these times.
+
+        Raises ValueError where the simulation has not come that far.
+        """
+        (t0, b0), (t1, b1) = self._mark(start_ns), self._mark(end_ns)
         return (b1 - b0) * 8e9 / (t1 - t0)
+
+    def _mark(self, at_ns: int) -> tuple[int, int]:
+        for mark in self.marks:
+            if mark[0] >= at_ns:
+                return mark
+        raise ValueError(
+            f"nothing was looked at from {at_ns} ns on: run the simulation {self._poll_ns} ns "
+            "beyond it"
+        )
 
     def _look(self) -> None:
         now = self._lab.sim.now
