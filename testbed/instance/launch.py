@@ -86,8 +86,14 @@ class Launch:
             if "ready" in event:
                 return dict(event["ready"])
             if "error" in event:
+                if self._layout.is_going_down:
+                    break  # its helpers were ended a moment before the process itself
                 raise _error_with_code(event["exit_code"])(event["error"])
             on_stage(event)
+        if self._layout.is_going_down:
+            raise InstanceError(
+                f"instance '{self._layout.name}' was taken down while it was coming up"
+            )
         last = (self.log_text().splitlines() or ["taken down from elsewhere, or killed"])[-1]
         raise InstanceError(f"instance '{self._layout.name}' ended while it was coming up: {last}")
 

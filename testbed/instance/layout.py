@@ -66,6 +66,20 @@ class Layout:
     def lock(self) -> Path:
         return self.root / "lock"
 
+    @property
+    def is_going_down(self) -> bool:
+        """True from the moment a `down` has begun, also when it is through."""
+        return self._ending.exists() or not self.root.exists()
+
+    def note_going_down(self) -> None:
+        """A `down` begins: what fails in the instance from now on is its doing."""
+        with contextlib.suppress(OSError):  # a full disk or a root that is gone hinder no `down`
+            self._ending.touch()
+
+    @property
+    def _ending(self) -> Path:
+        return self.root / "ending"
+
     def folder(self, name: str) -> Path:
         """A private subfolder (mode 0700), made on first use."""
         path = self.root / name

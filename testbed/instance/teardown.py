@@ -22,6 +22,7 @@ def tear_down(name: str) -> bool:
     if layout.liveness() is Liveness.ABSENT and not cgroup.exists():
         return False
     deadline_s = time.monotonic() + _PATIENCE_S
+    layout.note_going_down()
     cgroup.kill()
     # A process that was started a moment ago holds the lock and joins the cgroup soon.
     while layout.liveness() is Liveness.ALIVE:
