@@ -5,28 +5,31 @@ packet take a path of its own: the sender names it by an entropy value (EV), the
 places each packet the moment it comes, and only the *news* of a message is in order. What
 follows from that is this package, from the wire up:
 
-    wire/         every header and packet, encoded and decoded; the iCRC
+    errors choices rng
+                  what calls refuse with, what was decided, what randomness is
     serial clock  numbers that wrap; the 16-bit time stamp
+    wire/         every header and packet, encoded and decoded; the iCRC
     srv6          from destination and EV to the list of uSIDs
     ev/           the paths of a QP: states, rotation, spares, probing, the way back
+    messages completion memory
+                  work requests, how they end, and the buffers they name
     reliability/  what was received, what is outstanding, what is lost, when to give up
-    congestion nscc cc_config
-                  the window, what moves it, and its parameters
-    memory        registered buffers and their keys
-    messages completion
-                  work requests and how they end
-    requester responder
-                  the two halves of a queue pair; outgoing, silence: what a
-                  requester puts on the wire, and when no answer means something
+    cc_config congestion nscc
+                  the window's parameters, its books, and what moves it
+    control       answers that wait for a port
+    outgoing silence requester responder
+                  the two halves of a queue pair; what a requester puts on the wire,
+                  and when no answer means something
+    ctl/          the controller's interface: profiles, events, probes
     qp qp_attributes profile_paths
-                  its states, its attributes, its share in an EV profile
-    control scheduler peers endpoint_packets endpoint_probes port_status
+                  a queue pair's states, its attributes, its share in an EV profile
+    scheduler port_status endpoint_probes endpoint_packets peers
                   what an endpoint does for all its QPs
     endpoint      one NIC's engine: datagrams, ports and time in; datagrams and events out
-    verbs ctl/    the application's and the controller's interface, after libmrc
+    verbs         the application's interface, after libmrc
     device        a host's device with default profiles, and how two of them connect
 
-Arrows point up this list only. Nothing reads a clock, draws a random number of its own or
+Imports point up this list only (a test reads them). Nothing reads a clock, draws a random number of its own or
 touches a socket: :mod:`.endpoint` says how it is driven. What public material leaves open
 is decided in :mod:`.choices`, each decision in one place.
 """
