@@ -29,7 +29,7 @@ follows from that is this package, from the wire up:
     verbs         the application's interface, after libmrc
     device        a host's device with default profiles, and how two of them connect
 
-Imports point up this list only (a test reads them). Nothing reads a clock, draws a random number of its own or
-touches a socket: :mod:`.endpoint` says how it is driven. What public material leaves open
-is decided in :mod:`.choices`, each decision in one place.
+Imports point up this list only (a test reads them). Nothing reads a clock, draws a random
+number of its own or touches a socket: :mod:`.endpoint` says how it is driven. What public
+material leaves open is decided in :mod:`.choices`, each decision in one place.
 """
