@@ -24,13 +24,13 @@ NOMINAL_HEADER_BYTES = 40
 # --- Responder -----------------------------------------------------------------------
 SACK_THRESHOLD_BYTES = 16 * 1024  # [14] compared with >=
 SACK_MIN_PACKET_BYTES = 1024  # what a shorter packet counts towards the threshold
-# [17] A Transport ACK for each BTH.a and each completed message, together where one still
-# waits for its port; none in the middle of a long message, which would complete nothing.
 SACK_BITMAP_BITS = 64  # [15] unaligned; the newest PSN in bit 63 where it does not fit
 OOO_COUNT_LIMIT = 0x7FFF  # [16] saturates
 PSN_RANGE_UNIT = 128  # MPR is in units of 128 PSNs
 MAX_MPR = 32  # 4096 PSNs
 MAX_WIMM_LIMIT = 0xFFFF
+# [17], without a number: a Transport ACK for each BTH.a and each completed message, one for
+# several where it still waits for its port; not each 16 KiB, which would complete nothing.
 
 # --- Requester -----------------------------------------------------------------------
 TIMEOUT_UNIT_NS = 1024  # spec: 1.024 us x 2^timeout, timeout 0..24
@@ -41,8 +41,11 @@ DEFAULT_LINEAR_COUNT = 7
 DEFAULT_EXP_COUNT = 3
 # A tail that stays silent this many base RTTs is asked about by a reliability probe.
 TAIL_PROBE_BASE_RTTS = 2
+
+# --- Congestion ----------------------------------------------------------------------
 # UET's RTT probe in the control class at the start of a flow (facts sheet 6.7) is left out: the
 # profile's base RTT is computed for full packets, which a short probe would undercut.
+#
 # The fabric's last hop never marks CE (facts sheet 4.18), and NSCC shrinks a window only for
 # packets that are late *and* marked: in an incast nothing but trimming would stop it. So
 # late counts as marked here; with True the quadrants are those of UET, word for word.

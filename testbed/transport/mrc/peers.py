@@ -29,7 +29,7 @@ class Peer:
 class Peers:
     """All of them; ``touch`` is told of deadlines.
 
-    At most 4096 are remembered; one without QPs makes room for another.
+    Of those no QP leads to, at most 4096 are remembered.
     """
 
     def __init__(self, packets: EndpointPackets, touch: Callable[[int], None]) -> None:
@@ -46,6 +46,7 @@ class Peers:
         """The peer with this inner address; it need not have been heard of."""
         peer = self._peers.get(address)
         if peer is None:
+            self._make_room()
             peer = self._peers[address] = Peer(address)
         return peer
 
@@ -87,13 +88,19 @@ class Peers:
 
     def on_update(self, source: bytes, mask: int, stamp: int, now_ns: int) -> Peer | None:
         """A peer tells which of its ports are up; the peer where that is news, else None."""
-        if source not in self._peers and len(self._peers) >= _MAX_PEERS:
-            idle = next((peer for peer in self if not peer.qps), None)
-            if idle is None:
-                return None
-            del self._peers[idle.address]
+        if source not in self._peers and not self._make_room():
+            return None
         peer = self.at(source)
         return peer if peer.ports.update(mask, stamp, now_ns) else None
+
+    def _make_room(self) -> bool:
+        """Forget a peer without QPs where too many are known; False where none is without."""
+        if len(self._peers) < _MAX_PEERS:
+            return True
+        idle = next((peer for peer in self if not peer.qps), None)
+        if idle is not None:
+            del self._peers[idle.address]
+        return idle is not None
 
     def _repeat(self, peer: Peer, now_ns: int) -> None:
         """Send the update that waits, unless no QP is left that it matters to."""

@@ -30,6 +30,7 @@ from testbed.transport.mrc.serial import RCVD_BYTES_BITS, expand
 from testbed.transport.mrc.silence import Due, Silence
 from testbed.transport.mrc.wire.codes import NackReason, PathMark
 from testbed.transport.mrc.wire.packets import Nack, Sack
+from topologies.numbers import IMMDT_BYTES
 
 if TYPE_CHECKING:
     from testbed.transport.mrc.congestion import CongestionControl
@@ -86,7 +87,6 @@ class Requester:
         self.paths, self.cc, self.loss, self.retry = paths, cc, loss, retry
         self.reverse = reverse
         self.silence = Silence(cc.base_rtt_ns, retry)
-        self.bytes_acked = 0
         self._outgoing = Outgoing(source, destination, qpn, peer_qpn, can_trim)
         self._path_mtu = path_mtu
         self._overhead_bytes = nominal_overhead_bytes
@@ -98,7 +98,7 @@ class Requester:
         self._allocated_psn = first_psn
         self._msn, self._rqmsn = FIRST_MSN, FIRST_RQMSN
         self._probe_pending = False
-        self._probes: dict[int, tuple[int, Entry]] = {}  # id -> sent at, on which EV
+        self._probes: dict[int, int] = {}  # id -> when it was sent
         self._probe_id = 0
         self._solicit_pending = False
         self._received = 0  # the newest rcvd_bytes, unwrapped
@@ -122,7 +122,7 @@ class Requester:
         self._unsent.append(message)
         packets = message.last_psn - message.first_psn + 1
         size = -(-message.length // 4) * 4 + packets * self._overhead_bytes
-        self.cc.on_queued(size if message.imm is None else size + 4)
+        self.cc.on_queued(size if message.imm is None else size + IMMDT_BYTES)
 
     # --- sending -------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class Requester:
             length = message.length - offset
             size = (length + 3 & ~3) + self._overhead_bytes
             if message.imm is not None:
-                size += 4
+                size += IMMDT_BYTES
             self._unsent.popleft()
         else:
             length = self._path_mtu
@@ -228,7 +228,7 @@ class Requester:
         self._probe_id = probe_id = self._probe_id + 1 & 0xFFFF
         if len(self._probes) >= _MAX_PROBES:
             del self._probes[next(iter(self._probes))]
-        self._probes[probe_id] = now_ns, entry
+        self._probes[probe_id] = now_ns
         self.counters.probes += 1
         self.silence.sent_at_ns = now_ns
         return entry.port, self._outgoing.probe(probe_id, entry, now_ns)
@@ -272,7 +272,8 @@ class Requester:
         cack = expand(sack.cack_psn, window.first_psn - 1)
         if cack >= window.next_psn or self.error:
             return  # acknowledges what was never sent
-        made = self._unwrap_received(sack.rcvd_bytes)
+        # An older SACK's count stays behind the newest.
+        made = expand(sack.rcvd_bytes, self._received, RCVD_BYTES_BITS)
         if made * RCVD_BYTES_UNIT > self.counters.sent_bytes + RCVD_BYTES_UNIT:
             return  # counts more than was ever sent
         is_newest = made >= self._received
@@ -346,7 +347,6 @@ class Requester:
             self._unreported += len(newly)
         while self.messages and self.messages[0].last_psn <= cack:
             message = self.messages.popleft()
-            self.bytes_acked += message.length
             if message.imm is not None:
                 self._wimm_in_flight -= 1
             self.completed.append(message)
@@ -386,10 +386,10 @@ class Requester:
     def _sample(self, answered: Packet | None, sack: Sack, now_ns: int) -> int | None:
         """The round trip of the packet that triggered the SACK, None where it is unclear."""
         if sack.pr:
-            sent = self._probes.get(sack.probe_id)
-            if sent is None or timestamp(sent[0]) != sack.tx_timestamp:
+            probed_at_ns = self._probes.get(sack.probe_id)
+            if probed_at_ns is None or timestamp(probed_at_ns) != sack.tx_timestamp:
                 return None
-            sent_at_ns = sent[0]
+            sent_at_ns = probed_at_ns
         elif answered is None or answered.tries > 2:
             return None
         else:
@@ -410,18 +410,14 @@ class Requester:
             self.paths.on_always_skip(sack.entropy, now_ns)
 
     def _on_probe_answered(self, sack: Sack, marked: bool, made: int, now_ns: int) -> None:
-        sent = self._probes.pop(sack.probe_id, None)
-        if sent is None:
+        sent_at_ns = self._probes.pop(sack.probe_id, None)
+        if sent_at_ns is None:
             return
         self.paths.on_probe_answered(sack.entropy, now_ns, marked)
         missing = list(self.window.packets.values())
-        self.loss.on_probe_answered(sent[0], missing, made)
+        self.loss.on_probe_answered(sent_at_ns, missing, made)
         if not missing and self._last_acknowledged() is not None:
             self._solicit_pending = True
-
-    def _unwrap_received(self, rcvd_bytes: int) -> int:
-        """rcvd_bytes counted on beyond its 24 bits; an older SACK's stays behind."""
-        return expand(rcvd_bytes, self._received, RCVD_BYTES_BITS)
 
     def _lose_all(self, lost: list[Packet], now_ns: int) -> None:
         """Verdicts: send these again, and hold their loss against EV and window."""

@@ -113,7 +113,6 @@ class Responder:
         self.completions: list[Completion] = []  # taken by the QP
         self.error = 0  # the NAK code
         self.counters = ResponderCounters()
-        self.bytes_received = 0  # of completed messages
         self.rcvd_bytes = 0
         self.reverse = reverse
         self.mpr = mpr_dest
@@ -278,7 +277,6 @@ class Responder:
                 )
             )  # fmt: skip
         self._msn += 1
-        self.bytes_received += note.dmalen
         return 0
 
     def _refuse(self, port: int, arrival: Arrival, psn: int, nak: int, now_ns: int) -> None:

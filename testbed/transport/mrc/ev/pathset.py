@@ -181,12 +181,10 @@ class PathSet:
         if not ports:
             return None
         turns = self._turns
-        if avoid is not None and self.usable_ports != 1 << avoid.port:
-            ports &= ~(1 << avoid.port)  # another plane, even if it is ahead of its turn
-        else:
-            ports &= ~turns.held
-        later = ports & turns.later
-        bit = later & -later if later else ports & -ports  # turns.pick, without the call
+        if avoid is None or self.usable_ports == 1 << avoid.port:
+            bit = turns.pick(ports)
+        else:  # another plane, even if it is ahead of its turn
+            bit = turns.next_of(ports & ~(1 << avoid.port))
         if not bit:
             return None
         rotation = self._by_bit[bit]
@@ -212,19 +210,21 @@ class PathSet:
         return ready[self._rng.randrange(len(ready))]
 
     def way_out(self, turn: int) -> Entry | None:
-        """An EV that leaves by a port which is up here, another port with each ``turn``.
+        """An EV that leaves by a port which is up here, another with each ``turn``.
 
-        Ports the peer has up come first. Where there is none its word is not taken: it may
-        be old, and what would correct it has to leave by some port.
+        Turns go over the ports first, then over the EVs of each. Ports the peer has up come
+        first; where there is none its word is not taken: it may be old, and what would
+        correct it has to leave by some port. So does what is ASSUMED_BAD, where all is.
         """
         usable = self.live_ports or self._local_ports
-        entries = {
-            entry.port: entry
-            for entry in self._entries.values()
-            if usable >> entry.port & 1 and entry.state is not _DENIED
-        }
-        ports = sorted(entries)
-        return entries[ports[turn % len(ports)]] if ports else None
+        there = [e for e in self._entries.values() if usable >> e.port & 1]
+        ways = [e for e in there if e.is_sendable] or [e for e in there if e.state is _BAD]
+        if not ways:
+            return None
+        ports = sorted({entry.port for entry in ways})
+        round_, place = divmod(turn, len(ports))
+        of_port = [entry for entry in ways if entry.port == ports[place]]
+        return of_port[round_ % len(of_port)]
 
     @property
     def local_ports(self) -> int:

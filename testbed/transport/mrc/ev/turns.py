@@ -13,49 +13,50 @@ from testbed.transport.mrc.choices import PORT_LEAD_LIMIT
 
 
 class Turns:
-    """Whose turn it is among the ports of one QP; ports are single-bit masks here.
+    """Whose turn it is among the ports of one QP; ports are single-bit masks here."""
 
-    ``held``: ports that have to wait; ``later``: those whose turn in this round is still to
-    come.
-    """
-
-    __slots__ = ("_behind", "_lead", "held", "later")
+    __slots__ = ("_behind", "_held", "_later", "_lead")
 
     def __init__(self, first: int) -> None:
         self._lead: dict[int, int] = {}  # packets ahead of the port furthest behind
-        self.later = -first  # ports whose turn is still to come in this round
+        self._later = -first  # ports whose turn is still to come in this round
         self._behind = 0  # ports with lead 0
-        self.held = 0  # ports that have to wait
+        self._held = 0  # ports that have to wait
 
     def reset(self, usable: int) -> None:
         """These ports are usable now: all start level, none has to make up for the past."""
         self._lead = {1 << place: 0 for place in range(usable.bit_length()) if usable >> place & 1}
-        self._behind, self.held = usable, 0
+        self._behind, self._held = usable, 0
 
     def pick(self, ports: int) -> int:
         """The port whose turn it is among these; 0 where all of them have to wait."""
-        ports &= ~self.held
-        later = ports & self.later
+        ports &= ~self._held
+        later = ports & self._later
+        return later & -later if later else ports & -ports
+
+    def next_of(self, ports: int) -> int:
+        """The next of these in turn, also one that would have to wait; 0 where there is none."""
+        later = ports & self._later
         return later & -later if later else ports & -ports
 
     def took(self, bit: int) -> None:
         """A packet leaves on this port."""
-        self.later = -bit << 1
+        self._later = -bit << 1
         lead = self._lead[bit] = self._lead[bit] + 1
         if lead == 1:
             self._behind &= ~bit
             if not self._behind:
                 self._level()
         elif lead >= PORT_LEAD_LIMIT:
-            self.held |= bit
+            self._held |= bit
 
     def _level(self) -> None:
         """Every port has carried a packet since: take one off all."""
-        self.held = 0
+        self._held = 0
         for bit, lead in self._lead.items():
             if lead:
                 self._lead[bit] = lead = lead - 1
                 if not lead:
                     self._behind |= bit
                 elif lead >= PORT_LEAD_LIMIT:
-                    self.held |= bit
+                    self._held |= bit

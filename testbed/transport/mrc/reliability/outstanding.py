@@ -71,11 +71,9 @@ class SendWindow:
         """Take in one SACK's PSNs, unwrapped; the packets it acknowledges for the first time.
 
         ``ack_psn`` is the PSN that triggered it, received whether or not the bitmap
-        reaches that far.
-
-        Their ``state`` still says what they were, IN_FLIGHT or LOST; the caller looks, and
-        makes them ACKED. PSNs never sent are ignored; a cack_psn behind the edge is
-        old news, its bitmap still counts (facts sheet 4.5).
+        reaches that far. PSNs never sent are ignored; a cack_psn behind the edge is old
+        news, its bitmap still counts (facts sheet 4.5). The ``state`` of what is returned
+        still says IN_FLIGHT or LOST; the caller looks, and makes it ACKED.
         """
         packets, newly, first = self.packets, [], self.first_psn
         if first <= cack_psn < self.next_psn:

@@ -199,6 +199,27 @@ def test_qps_that_flee_one_ev_spread_over_the_spares() -> None:
     assert taken == {0, 1 << 16, 2 << 16, 3 << 16}
 
 
+def test_a_way_out_goes_over_ports_then_evs_and_shuns_bad_ones_while_it_can() -> None:
+    paths = make_set(ports=2, uplinks=3, floor=0)
+    paths.on_loss_inferred(make_ev(0, 2), 0)
+    ways = [paths.way_out(turn) for turn in range(12)]
+    assert [way.port for way in ways if way] == [0, 1] * 6
+    assert {way.ev for way in ways if way} == {
+        make_ev(0, 0), make_ev(0, 1), make_ev(1, 0), make_ev(1, 1), make_ev(1, 2)
+    }  # fmt: skip
+
+
+def test_a_way_out_takes_a_port_the_peer_calls_down_or_a_bad_ev_rather_than_none() -> None:
+    paths = make_set(ports=2, uplinks=1, floor=0)
+    paths.set_local_ports(0b01, 0)
+    paths.set_peer_ports(0b10, 0)
+    assert paths.way_out(5) is the(paths, 0, 0)
+    paths.set_state(make_ev(0, 0), BAD, 0)
+    assert paths.way_out(5) is the(paths, 0, 0)
+    paths.set_state(make_ev(0, 0), DENIED, 0)
+    assert paths.way_out(5) is None
+
+
 # --- Verdicts ------------------------------------------------------------------------
 
 
