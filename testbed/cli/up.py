@@ -89,6 +89,7 @@ def _take_down(launch: Launch, name: str, is_debug: bool) -> None:
     if is_debug:
         note(launch.log_text())
     if launch.is_claimed:
+        launch.release()
         note("taking everything down ...")
         tear_down(name)
         note(f"instance '{name}' is down; nothing of it is left")

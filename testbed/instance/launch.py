@@ -30,6 +30,7 @@ class Launch:
         self._layout = Layout(request.name)
         self._request = request
         self._progress = -1
+        self._lock = -1
         self.is_claimed = False
 
     def start(self) -> None:
@@ -44,29 +45,38 @@ class Launch:
                                "free some space under /run") from error
 
     def _start(self) -> None:
-        lock = self._claim()
+        self._claim()
         reader, writer = os.pipe()
         try:
             self._layout.request.write_text(json.dumps(self._request.to_dict(), indent=2))
             with self._layout.log.open("ab") as log:
                 subprocess.Popen(
                     [sys.executable, "-m", "testbed.instance.process", self._request.name,
-                     str(writer), str(lock)],
+                     str(writer), str(self._lock)],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=CHECKOUT,
-                    pass_fds=(writer, lock), start_new_session=True)
+                    pass_fds=(writer, self._lock), start_new_session=True)
         finally:
             os.close(writer)
-            os.close(lock)
+            self.release()
         self._progress = reader
 
-    def _claim(self) -> int:
+    def release(self) -> None:
+        """Leave the lock to the instance process.
+
+        Also for whoever takes down what an interrupt cut short: with the lock still held
+        here, the instance would seem alive for as long as this process is.
+        """
+        lock, self._lock = self._lock, -1
+        if lock >= 0:
+            os.close(lock)
+
+    def _claim(self) -> None:
         """Claim the name and note it, without an interrupt in between."""
         interrupts = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
         signal.pthread_sigmask(signal.SIG_BLOCK, interrupts)
         try:
-            lock = self._layout.claim()
+            self._lock = self._layout.claim()
             self.is_claimed = True
-            return lock
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,23 @@ def test_a_start_that_ends_without_a_word_says_its_last(
     Layout("one").log.write_text("first\nlast words\n")
     with pytest.raises(InstanceError, match="last words"):
         follow(launch, monkeypatch)
+
+
+def test_an_interrupt_while_the_name_is_claimed_leaves_no_lock_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A Ctrl-C that came while signals were blocked is raised when they are let in again."""
+    monkeypatch.setattr(layout, "RUN_DIR", tmp_path)
+
+    def let_in(how: int, numbers: object) -> None:
+        if how == signal.SIG_UNBLOCK:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(signal, "pthread_sigmask", let_in)
+    launch = Launch(UpRequest("two", load_topology("tiny"), 1000, tdf_is_assumed=True))
+    with pytest.raises(KeyboardInterrupt):
+        launch.start()
+    assert launch.is_claimed
+    assert Layout("two").liveness() is layout.Liveness.ALIVE
+    launch.release()
+    assert Layout("two").liveness() is layout.Liveness.DEAD  # and can be taken down
