@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from testbed.agent.params import Params, ParamsError
+from topologies.spec import ClosSpec
 
 HEARTBEAT_TIMEOUT_MS = 10_000
 MAX_IN_FLIGHT = 64
@@ -49,7 +50,8 @@ class AgentConfig:
     `address` is the inner IPv6 address, 16 bytes; `link_delay_ns` is emulated;
     `tdf` >= 1 is wall time per emulated time; `heartbeat_timeout_ms` is the
     silence on the control channel after which the agent ends itself;
-    `max_in_flight` bounds the probes under way from this host at any moment.
+    `max_in_flight` bounds the probes under way from this host at any moment. With
+    `spec`, the topology it is part of, the host has an MRC device.
     """
 
     host: int
@@ -60,6 +62,7 @@ class AgentConfig:
     heartbeat_timeout_ms: int = HEARTBEAT_TIMEOUT_MS
     max_in_flight: int = MAX_IN_FLIGHT
     socket_buffer_bytes: int = SOCKET_BUFFER_BYTES
+    spec: ClosSpec | None = None
 
     def to_params(self) -> dict[str, Any]:
         """The parameters of `configure`; `from_params` reads them back."""
@@ -72,6 +75,7 @@ class AgentConfig:
             "heartbeat_timeout_ms": self.heartbeat_timeout_ms,
             "max_in_flight": self.max_in_flight,
             "socket_buffer_bytes": self.socket_buffer_bytes,
+            "spec": asdict(self.spec) if self.spec else {},
         }
 
     @classmethod
@@ -91,6 +95,7 @@ class AgentConfig:
             socket_buffer_bytes=take.integer(
                 "socket_buffer_bytes", 4096, 2**30, SOCKET_BUFFER_BYTES
             ),
+            spec=_spec(take.mapping("spec", {})),
         )
         take.finish()
         _refuse_doubles(config.ports)
@@ -100,6 +105,15 @@ class AgentConfig:
 def take_tdf(take: Params) -> int:
     """The time dilation factor: 1 to 10,000,000."""
     return take.integer("tdf", 1, 10_000_000)
+
+
+def _spec(fields: Mapping[str, Any]) -> ClosSpec | None:
+    if not fields:
+        return None
+    try:
+        return ClosSpec(**fields)
+    except TypeError as error:
+        raise ParamsError(f"configure.spec is not a topology: {error}") from None
 
 
 def _port(take: Params) -> PortConfig:

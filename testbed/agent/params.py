@@ -50,6 +50,27 @@ class Params:
             return value
         raise self._refusal(key, value, "a string")
 
+    def text(self, key: str) -> str:
+        """A string, "" where the key is absent."""
+        value = self._take(key, "")
+        if isinstance(value, str):
+            return value
+        raise self._refusal(key, value, "a string")
+
+    def mapping(self, key: str, default: Any = _MISSING) -> Mapping[str, Any]:
+        """A JSON object as it is. A `default` makes the key optional."""
+        value = self._take(key, default)
+        if isinstance(value, Mapping):
+            return value
+        raise self._refusal(key, value, "an object")
+
+    def list(self, key: str) -> list[Any]:
+        """A list as it is, empty where the key is absent."""
+        value = self._take(key, [])
+        if isinstance(value, list):
+            return value
+        raise self._refusal(key, value, "a list")
+
     def address(self, key: str) -> bytes:
         """An IPv6 address as text; returns its 16 bytes."""
         value = self._take(key)

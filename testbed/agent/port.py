@@ -23,6 +23,7 @@ from typing import Any
 
 from testbed.agent.config import PortConfig
 from testbed.errors import MachineError, TestbedError
+from topologies.numbers import ETHERTYPE_IPV6
 
 # linux/if_packet.h, asm-generic/socket.h: constants Python's socket module lacks.
 _SOL_PACKET = 263
@@ -66,10 +67,14 @@ class PortCounters:
 
 
 class Port:
-    """A NIC port. `open` before use, `close` after it."""
+    """A NIC port. `open` before use, `close` after it.
+
+    `header` is the Ethernet header of every frame that leaves here.
+    """
 
     def __init__(self, config: PortConfig, buffer_bytes: int) -> None:
         self.config = config
+        self.header = config.peer_mac + config.mac + ETHERTYPE_IPV6.to_bytes(2, "big")
         self.counters = PortCounters()
         self._buffer_bytes = buffer_bytes
         self._buffer = bytearray(_BUFFER_BYTES)

@@ -54,6 +54,7 @@ class ProbeRequest:
     frame_bytes: int
     dscp: int
     ecn: int = 0
+    is_ev_probe: bool = False
 
 
 @dataclass(slots=True)
@@ -62,7 +63,9 @@ class PathResult:
 
     `sent` left this host; `refused` could not, its port being down. `marked`
     answers met congestion out or back. `links` were crossed out and back by the
-    last answer, None before the first; `rtt_wall_ns` has one entry per answer.
+    last answer, None before the first. Each answer of a frame probe adds to
+    `rtt_wall_ns`, and to `transit_wall_ns` how long the way out took on the wall clock;
+    each answer of an EV probe adds to `rtt_ns`, which is emulated time.
     """
 
     path: ProbePath
@@ -74,6 +77,8 @@ class PathResult:
     marked: int = 0
     links: int | None = None
     rtt_wall_ns: list[int] = field(default_factory=list)
+    rtt_ns: list[int] = field(default_factory=list)
+    transit_wall_ns: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Answer:
     """A reply, or a self probe come home. `hops_back` is None for the latter.
 
     `source` is the 16-byte inner address of whoever answered; `ev` and `plane`
-    are those of the arrival.
+    are those of the arrival; `transit_ns` is how long the way out took.
     """
 
     id: int
@@ -102,6 +107,7 @@ class Answer:
     hops_out: int
     hops_back: int | None
     met_ce: bool
+    transit_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -221,7 +227,18 @@ class Prober:
         result.marked += answer.met_ce
         result.links = links_crossed(answer.hops_out, answer.hops_back)
         result.rtt_wall_ns.append(answer.received_at_ns - out.sent_at_ns)
+        result.transit_wall_ns.append(answer.transit_ns)
         return True
+
+    def on_ev_answer(self, probe_id: int, rtt_ns: int) -> None:
+        """The endpoint's probe was answered after so much emulated time."""
+        out = self._out.get(probe_id)
+        if out is None:
+            self.counters.late += 1
+            return
+        self._forget(probe_id)
+        out.result.received += 1
+        out.result.rtt_ns.append(rtt_ns)
 
     def _on_stray(self, answer: Answer) -> None:
         result, is_answered = self._settled.get(answer.id, (None, False))

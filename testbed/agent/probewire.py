@@ -4,10 +4,10 @@
 
 All big-endian. A probe carries the outer address of the way back, so the
 responder needs no table: it answers out of the port the probe came in on. The
-reply repeats id and sending time, and tells in `echo` what the probe met on its
-way: bit 7 = congestion marked, bits 0..6 = switches crossed. The MRC endpoint
-request (facts sheet 2.11, 4.15) takes this format's place once there is a
-transport.
+reply repeats id and sending time, has the nanoseconds of the way out where the
+address was, and tells in `echo` what the probe met: bit 7 = congestion marked,
+bits 0..6 = switches crossed. Frames of any size and class, for questions that the
+EV probes of MRC cannot ask: what a full-size frame meets, how long a switch takes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from testbed.agent.frames import FrameError
 from topologies.numbers import ENCAPSULATION_BYTES
 
 _LAYOUT = struct.Struct("!2sBBIQ16s")
-_MAGIC = b"\xa5\x5e"
+MAGIC = b"\xa5\x5e"
 _CE_BIT = 0x80
 _NO_ADDRESS = bytes(16)
 
@@ -53,14 +53,20 @@ class Probe(NamedTuple):
     hops_out: int = 0
     met_ce: bool = False
 
+    @property
+    def transit_ns(self) -> int:
+        """Of a reply: the wall-clock time of the way out, by the two hosts' common clock."""
+        return int.from_bytes(self.reverse[:8], "big", signed=True)
+
     def pack(self) -> bytes:
         """32 bytes."""
         echo = self.hops_out | (_CE_BIT if self.met_ce else 0)
-        return _LAYOUT.pack(_MAGIC, self.kind, echo, self.id, self.sent_at_ns, self.reverse)
+        return _LAYOUT.pack(MAGIC, self.kind, echo, self.id, self.sent_at_ns, self.reverse)
 
-    def reply(self, hops_out: int, met_ce: bool) -> Probe:
+    def reply(self, hops_out: int, met_ce: bool, received_at_ns: int) -> Probe:
         """The answer to this request, which crossed so many switches."""
-        return Probe(Kind.REPLY, self.id, self.sent_at_ns, self.reverse, hops_out, met_ce)
+        transit = (received_at_ns - self.sent_at_ns).to_bytes(8, "big", signed=True)
+        return Probe(Kind.REPLY, self.id, self.sent_at_ns, transit + bytes(8), hops_out, met_ce)
 
 
 def parse_probe(payload: bytes) -> Probe:
@@ -68,7 +74,7 @@ def parse_probe(payload: bytes) -> Probe:
     if len(payload) < PAYLOAD_BYTES:
         raise FrameError(f"a payload of {len(payload)} bytes is too short for a probe")
     magic, kind, echo, probe_id, sent_at_ns, reverse = _LAYOUT.unpack_from(payload)
-    if magic != _MAGIC or kind not in _KINDS:
+    if magic != MAGIC or kind not in _KINDS:
         raise FrameError("the payload is not a path probe")
     return Probe(
         _KINDS[kind], probe_id, sent_at_ns, reverse, echo & ~_CE_BIT, bool(echo & _CE_BIT)

@@ -1,9 +1,13 @@
-"""Drives the prober over the data ports, and answers the probes of other hosts."""
+"""Drives the prober, and answers the frame probes of other hosts.
+
+EV probes are requests of the endpoint and answered by the other endpoint (facts sheet
+4.15). Frame probes, of any size and class, leave through the sockets directly.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,12 +40,18 @@ class AnsweringCounters:
     trimmed: int = 0
 
 
+Ask = Callable[[ProbePath, Callable[[int], None]], bool]
+"""Have the endpoint probe a path's EV: called back with the emulated RTT, or never; False
+where its port is down."""
+
+
 class Probing:
     """Probes out of, and into, the ports of one host."""
 
-    def __init__(self, config: AgentConfig, ports: Mapping[int, Port]) -> None:
+    def __init__(self, config: AgentConfig, ports: Mapping[int, Port], ask: Ask) -> None:
         self._config = config
         self._ports = ports
+        self._ask = ask
         self._prober = Prober(config.max_in_flight)
         self._answering = AnsweringCounters()
 
@@ -71,6 +81,21 @@ class Probing:
         return asdict(self._answering) | asdict(self._prober.counters)
 
     def _send(self, probe: Outgoing) -> None:
+        if probe.request.is_ev_probe:
+            self._send_ev_probe(probe)
+        else:
+            self._send_frame(probe)
+
+    def _send_ev_probe(self, probe: Outgoing) -> None:
+        def on_answer(rtt_ns: int) -> None:
+            self._prober.on_ev_answer(probe.id, rtt_ns)
+
+        if self._ask(probe.path, on_answer):
+            self._prober.on_probe_sent(probe.id, 0)
+        else:
+            self._prober.on_probe_refused(probe.id)
+
+    def _send_frame(self, probe: Outgoing) -> None:
         path, request = probe.path, probe.request
         port = self._ports.get(path.plane)
         if port is None:
@@ -112,7 +137,7 @@ class Probing:
 
     def _on_probe(self, port: Port, facts: FrameFacts, probe: Probe, at_ns: int) -> None:
         if probe.kind is Kind.REQUEST:
-            self._answer(port, facts, probe)
+            self._answer(port, facts, probe, at_ns)
             return
         is_reply = probe.kind is Kind.REPLY
         self._prober.on_answer(Answer(
@@ -125,14 +150,15 @@ class Probing:
             hops_out=probe.hops_out if is_reply else facts.hops,
             hops_back=facts.hops if is_reply else None,
             met_ce=probe.met_ce or facts.is_ce,
+            transit_ns=probe.transit_ns if is_reply else at_ns - probe.sent_at_ns,
         ))
 
-    def _answer(self, port: Port, facts: FrameFacts, probe: Probe) -> None:
+    def _answer(self, port: Port, facts: FrameFacts, probe: Probe, at_ns: int) -> None:
         headers = FrameHeaders(
             port.config.peer_mac, port.config.mac, probe.reverse, self._config.address,
             facts.source, facts.ev, _CONTROL,
         ).pack(PAYLOAD_BYTES)  # fmt: skip
-        if port.send(headers + probe.reply(facts.hops, facts.is_ce).pack()):
+        if port.send(headers + probe.reply(facts.hops, facts.is_ce, at_ns).pack()):
             self._answering.answered += 1
         else:
             self._answering.unanswered += 1
@@ -143,7 +169,8 @@ def read_request(params: Mapping[str, Any], config: AgentConfig) -> ProbeRequest
 
     {"paths": [{"ev", "plane", "address", and either "dst" and "reverse" or
     "self": true}], "count": 1, "timeout_ms", "interval_us": 0, "size": 134,
-    "dscp": 46, "ecn": 0}. Times are wall clock, `size` is the frame on the wire.
+    "dscp": 46, "ecn": 0, "ev_probe": false}. Times are wall clock, `size` is the frame on
+    the wire; an EV probe has a size and class of its own.
     """
     take = Params(params, "probe")
     request = ProbeRequest(
@@ -154,6 +181,7 @@ def read_request(params: Mapping[str, Any], config: AgentConfig) -> ProbeRequest
         frame_bytes=take.integer("size", MIN_FRAME_BYTES, MAX_FRAME_BYTES, MIN_FRAME_BYTES),
         dscp=take.integer("dscp", 0, 63, _CONTROL),
         ecn=take.integer("ecn", 0, 3, 0),
+        is_ev_probe=take.boolean("ev_probe", False),
     )
     take.finish()
     return request
@@ -188,7 +216,8 @@ def _row(result: PathResult, tdf: int, link_delay_ns: int) -> dict[str, Any]:
         "marked": result.marked,
         "links": result.links,
         "rtt_wall_ns": result.rtt_wall_ns,
-        "rtt_ns": [
+        "transit_wall_ns": result.transit_wall_ns,
+        "rtt_ns": result.rtt_ns + [
             emulated_rtt_ns(rtt, tdf, links, link_delay_ns) for rtt in result.rtt_wall_ns
         ],
     }

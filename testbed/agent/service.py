@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import Any
 
 from testbed import __version__
-from testbed.agent.carrier import CarrierWatch
 from testbed.agent.channel import Channel
 from testbed.agent.config import HEARTBEAT_TIMEOUT_MS, AgentConfig, take_tdf
+from testbed.agent.host import Host
 from testbed.agent.loop import Loop
 from testbed.agent.params import Params, ParamsError
 from testbed.agent.port import Port
-from testbed.agent.probing import Probing, read_request
+from testbed.agent.probing import read_request
+from testbed.agent.runs import RunOrder, read_transit
 from testbed.errors import TestbedError
 from testbed.rpc import Failure, Message, Notification, Request, Response, failure_of
 
@@ -30,7 +30,7 @@ class Agent:
     def __init__(self, input_fd: int, output_fd: int) -> None:
         self._loop = Loop()
         self._channel = Channel(self._loop, input_fd, output_fd)
-        self._host: _Host | None = None
+        self._host: Host | None = None
         self._is_ending = False
         self._heard_at_ns = 0
         self._methods: dict[str, Callable[[Request], Any]] = {
@@ -40,6 +40,15 @@ class Agent:
             "probe": self._probe,
             "counters": lambda _: self._configured().counters(),
             "set_tdf": self._set_tdf,
+            "prepare": self._prepare,
+            "connect": self._connect,
+            "start": self._start,
+            "progress": lambda _: self._configured().require_run().progress(),
+            "stop": lambda _: self._configured().require_run().stop(),
+            "verify": self._verify,
+            "results": lambda _: self._configured().require_run().results(),
+            "release": lambda _: self._configured().release(),
+            "paths": self._paths,
             "shutdown": self._shutdown,
         }
 
@@ -70,13 +79,13 @@ class Agent:
             self._on_message(message)
         self._check_heartbeat(now_ns)
         if self._host is not None:
-            self._host.probing.pump(now_ns)
+            self._host.turn()
             for request_id, rows in self._host.probing.take_finished(self._host.tdf):
                 self._reply(Response(request_id, {"rows": rows}))
 
     def _next_deadline_ns(self) -> int:
         silent_at_ns = self._heard_at_ns + self._heartbeat_timeout_ns
-        work_at_ns = self._host.probing.next_deadline_ns() if self._host else None
+        work_at_ns = self._host.next_wake_ns() if self._host else None
         return silent_at_ns if work_at_ns is None else min(silent_at_ns, work_at_ns)
 
     @property
@@ -112,7 +121,7 @@ class Agent:
         except TestbedError as error:  # the result does not fit a frame
             self._channel.send(failure_of(message.id, error))
 
-    def _configured(self) -> _Host:
+    def _configured(self) -> Host:
         if self._host is None:
             raise ParamsError("the agent is not configured: send configure first")
         return self._host
@@ -120,7 +129,7 @@ class Agent:
     def _configure(self, request: Request) -> dict[str, Any]:
         if self._host is not None:
             raise ParamsError("the agent is configured already: start another one")
-        host = _Host(AgentConfig.from_params(request.params))
+        host = Host(AgentConfig.from_params(request.params))
         host.open(self._loop, self._on_carrier)
         self._host = host
         return self._hello(request)
@@ -145,8 +154,42 @@ class Agent:
 
     def _set_tdf(self, request: Request) -> None:
         take = Params(request.params, "set_tdf")
-        self._configured().tdf = take_tdf(take)
+        tdf, transit_ns = take_tdf(take), read_transit(take)
         take.finish()
+        self._configured().set_tdf(tdf, transit_ns)
+
+    # --- runs ----------------------------------------------------------------------
+
+    def _prepare(self, request: Request) -> dict[str, Any]:
+        run = self._configured().prepare(RunOrder.from_params(request.params))
+        return {"ends": run.describe()}
+
+    def _connect(self, request: Request) -> None:
+        take = Params(request.params, "connect")
+        remote = {int(end["connection"]): end for end in take.list("ends")}
+        take.finish()
+        self._configured().require_run().connect(remote)
+
+    def _start(self, request: Request) -> None:
+        take = Params(request.params, "start")
+        zero_ns = take.integer("zero_ns", 0, 2**63 - 1)
+        take.finish()
+        if zero_ns <= time.monotonic_ns():
+            raise ParamsError("start.zero_ns has passed already: begin the run anew")
+        self._configured().start(zero_ns)
+
+    def _verify(self, request: Request) -> dict[str, Any]:
+        take = Params(request.params, "verify")
+        peers = {int(connection): told for connection, told in take.mapping("peers").items()}
+        take.finish()
+        return self._configured().require_run().verify(peers)
+
+    def _paths(self, request: Request) -> dict[str, Any]:
+        take = Params(request.params, "paths")
+        peer = take.address("peer")
+        take.finish()
+        run = self._configured().run
+        return {"rows": run.paths(peer) if run else []}
 
     def _shutdown(self, _: Request) -> None:
         self._is_ending = True
@@ -166,71 +209,3 @@ class Agent:
 
 
 _LATER = object()  # the method answers by itself when it is done
-
-
-class _Host:
-    """What a configured agent owns: its ports, their carrier, the probes."""
-
-    def __init__(self, config: AgentConfig) -> None:
-        self.config = config
-        self.tdf = config.tdf
-        self.ports = {
-            port.plane: Port(port, config.socket_buffer_bytes) for port in config.ports
-        }
-        self.probing = Probing(config, self.ports)
-        self._by_slot = {port.config.slot: port for port in self.ports.values()}
-        self._carrier = CarrierWatch(frozenset(self._by_slot))
-
-    def open(self, loop: Loop, on_carrier: Callable[[Port, bool], None]) -> None:
-        """Open every port and the carrier watch; none stays open if one fails."""
-        try:
-            for port in self.ports.values():
-                port.open()
-            self._carrier.open()
-        except Exception:
-            self.close()
-            raise
-        for port in self.ports.values():
-            loop.add(port.fileno(), _receiver(port, self.probing))
-        loop.add(self._carrier.fileno(), lambda: self._report_carrier(on_carrier))
-
-    def _report_carrier(self, on_carrier: Callable[[Port, bool], None]) -> None:
-        for change in self._carrier.read_changes():
-            on_carrier(self._by_slot[change.index], change.has_carrier)
-
-    def describe(self) -> dict[str, Any]:
-        """The part of `hello` that is known once configured."""
-        return {
-            "host": self.config.host,
-            "tdf": self.tdf,
-            "link_delay_ns": self.config.link_delay_ns,
-            "ports": [
-                port.config.to_params()
-                | {"carrier": self._carrier.has_carrier(port.config.slot)}
-                for port in self.ports.values()
-            ],
-        }
-
-    def counters(self) -> Mapping[str, Any]:
-        """Counters of every port and of the probes, from the start of the agent."""
-        return {
-            "ports": [
-                {"plane": plane, "interface": port.config.interface,
-                 **asdict(port.read_counters())}
-                for plane, port in self.ports.items()
-            ],
-            "probes": self.probing.counters(),
-        }
-
-    def close(self) -> None:
-        for port in self.ports.values():
-            port.close()
-        self._carrier.close()
-
-
-def _receiver(port: Port, probing: Probing) -> Callable[[], None]:
-    def on_readable() -> None:
-        for frame, arrived_at_ns in port.receive():
-            probing.on_frame(port, frame, arrived_at_ns)
-
-    return on_readable

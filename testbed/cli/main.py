@@ -22,6 +22,7 @@ VERBS = {
     "topology": "describe and draw a topology without building it",
     "paths": "every path between two hosts: EV, plane, T1, uSID address, state",
     "probe": "probe every path between two hosts: reachability and RTT",
+    "run": "run a workload between two hosts: write-bw, write-lat",
     "fail": "inject one fault by hand",
     "heal": "take back one fault, or all",
     "shell": "a shell on a host",

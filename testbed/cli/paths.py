@@ -33,10 +33,31 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(rows)
         return 0
-    print(table(("EV", "PLANE", "T1", "ADDRESS", "STATE"), [
-        (row["ev"], row["plane"], _dash(row["t1"]), row["address"], _dash(row["state"]))
-        for row in rows]))
+    if any(row["evs"] for row in rows):
+        print(table((*_HEADER, "MRC", "SENT", "MARKED", "LOST"), [
+            (*_cells(row), *_mrc_cells(row["evs"])) for row in rows]))
+    else:
+        print(table(_HEADER, [_cells(row) for row in rows]))
     return 0
+
+
+_HEADER = ("EV", "PLANE", "T1", "ADDRESS", "STATE")
+
+
+def _cells(row: dict[str, Any]) -> tuple[object, ...]:
+    return (row["ev"], row["plane"], _dash(row["t1"]), row["address"], _dash(row["state"]))
+
+
+def _mrc_cells(evs: dict[str, Any] | None) -> tuple[object, ...]:
+    """What the queue pairs of a run make of a path: one word where they agree."""
+    if evs is None:
+        return ("-", 0, 0, 0)
+    states = evs["states"]
+    if len(states) == 1:
+        (text,) = states
+    else:
+        text = ", ".join(f"{count} {word}" for word, count in states.items())
+    return (text, evs["sent"], evs["marked"], evs["lost"])
 
 
 def _described(arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -47,7 +68,7 @@ def _described(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     except ValueError as error:
         raise UsageError(str(error)) from None
     return [{"ev": format_ev(path.ev), "plane": path.plane, "t1": path.t1,
-             "address": str(path.address), "state": None} for path in found]
+             "address": str(path.address), "state": None, "evs": None} for path in found]
 
 
 def _dash(value: object) -> object:

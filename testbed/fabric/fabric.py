@@ -40,6 +40,7 @@ class Fabric:
                  datapath_type: str = "netdev") -> None:
         """``folder`` keeps what the daemons write; ``datapath_type`` is Open vSwitch's."""
         self.graph, self.plan, self.tdf = graph, plan, tdf
+        self.epoch = 0  # the run whose random sequences the ports follow
         self._folder = folder
         self.is_ovs = graph.spec.dataplane == "ovs"
         self.ovs = PrivateOvs(folder / "ovs", datapath_type) if self.is_ovs else None
@@ -119,11 +120,25 @@ class Fabric:
         """What a port does without any fault, at the present TDF."""
         port, spec = self.graph.port(slot), self.graph.spec
         if isinstance(port, NicPort):
-            return PortConfig(seed=slot)
+            return PortConfig(seed=slot, epoch=self.epoch)
         limits = last_hop_thresholds(spec) if port.faces_host else fabric_thresholds(spec)
         return PortConfig(
             drain_rate_bps=drain_rate_bps(spec.port_rate_bps, self.tdf), thresholds=limits,
-            faces_host=port.faces_host, seed=slot)
+            faces_host=port.faces_host, seed=slot, epoch=self.epoch)
+
+    def set_tdf(self, tdf: int) -> None:
+        """Make every switch port drain as this TDF asks, in place; read back.
+
+        The port program is told by who writes its configurations (`base_config`).
+        """
+        self.tdf = tdf
+        self.wiring.netlink.run(self._rerate_all)
+
+    def _rerate_all(self) -> None:
+        for switch in self.graph.switches:
+            ipr = self.wiring.netlink.socket(switch.name)
+            for port in switch.ports:
+                shaping.set_rate(ipr, port.slot, self.base_config(port.slot).drain_rate_bps)
 
     def counters(self) -> dict[int, PortCounters]:
         """Counters of every port, by slot."""

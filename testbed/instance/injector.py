@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from testbed.errors import TestbedError
@@ -16,10 +15,16 @@ from testbed.fabric.fabric import Fabric
 from testbed.fabric.portmap import EvFault, EvFlow
 from testbed.faults.actions import Action, HostKill, HostPause, fault_id
 from testbed.faults.active import ActiveFaults, heal, inject
-from testbed.faults.desired import DesiredState, StateChange, change, desired_state
+from testbed.faults.desired import (
+    DesiredState,
+    PortFault,
+    StateChange,
+    change,
+    desired_state,
+)
 from testbed.faults.reach import reach
 from testbed.faults.targets import EvTarget, HostTarget, Target
-from testbed.instance.hosts import Hosts
+from testbed.instance.hosts import STATE_WORDS, Hosts, process_state
 from testbed.metrics.ports import PortCounters, Tally
 from topologies.names import host_name
 
@@ -87,6 +92,19 @@ class Injector:
         is_ours = any(action.target == target for action in self._active)
         return agent is not None and not agent.is_alive and not is_ours
 
+    def forget_unbalanced(self) -> None:
+        """Frames are counted anew from now on: only links that are dark now spoil a balance."""
+        with self._lock:
+            graph = self._fabric.graph
+            self.unbalanced_switches = {
+                graph.port(slot).node for slot in self.state.carrier_down}
+
+    def rewrite_ports(self) -> None:
+        """Write every port as it is wanted now, after what all ports share has changed."""
+        with self._lock:
+            for slot in self._fabric.graph.slots:
+                self._write_port(slot, self.state.port(slot))
+
     def active(self) -> list[dict[str, Any]]:
         """Every fault in force with its evidence so far."""
         with self._lock:
@@ -151,10 +169,12 @@ class Injector:
 
     def _write_ports(self, step: StateChange, slots: list[int]) -> None:
         for slot in slots:
-            fault = step.ports[slot]
-            self._fabric.ports.write(slot, replace(
-                self._fabric.base_config(slot), blackhole=fault.blackhole,
-                loss_ratio=fault.loss_ratio, corrupt_ratio=fault.corrupt_ratio))
+            self._write_port(slot, step.ports[slot])
+
+    def _write_port(self, slot: int, fault: PortFault) -> None:
+        self._fabric.ports.write(slot, replace(
+            self._fabric.base_config(slot), blackhole=fault.blackhole,
+            loss_ratio=fault.loss_ratio, corrupt_ratio=fault.corrupt_ratio))
 
     def _write_evs(self, step: StateChange) -> None:
         for key, ratio in step.ev.items():
@@ -192,7 +212,7 @@ class Injector:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline_s = time.monotonic() + _SIGNAL_PATIENCE_S
-        while _process_state(pid) not in until + _ENDED:
+        while process_state(pid) not in until + _ENDED:
             if time.monotonic() > deadline_s:
                 raise TestbedError(f"the agent of {name} (pid {pid}) does not obey {number.name}; "
                                    "take the instance down and up again")
@@ -207,7 +227,7 @@ class Injector:
         action = record.action
         if isinstance(action, HostPause | HostKill):
             pid = self._hosts.agent_pid(host_name(action.target.host))
-            return f"agent process {pid} {_STATE_WORDS.get(_process_state(pid), 'runs')}"
+            return f"agent process {pid} {STATE_WORDS.get(process_state(pid), 'runs')}"
         if isinstance(action.target, EvTarget):
             return self._ev_evidence(action.target)
         frames = self._counted(record, action.kind)
@@ -249,7 +269,6 @@ class Injector:
 _SIGNAL_PATIENCE_S = 5.0
 _NAMED_PORTS = 4
 _ENDED = "ZX"
-_STATE_WORDS = {"T": "is stopped", "Z": "has ended", "X": "has ended"}
 
 # kind -> the account of the port program that proves it, and the word for it
 _COUNTED = {
@@ -259,11 +278,3 @@ _COUNTED = {
     "loss": ("dropped_loss", "lost"),
     "corrupt": ("corrupted", "corrupted"),
 }
-
-
-def _process_state(pid: int) -> str:
-    """One letter as in proc(5): T stopped, Z ended and not reaped; X where it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"

@@ -25,13 +25,17 @@ _PATHS_PER_PAIR_IN_SAMPLE = 8
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back on one path; ``marked`` met CE; ``rtt_ns`` are emulated."""
+    """What came back on one path; ``marked`` met CE; ``rtt_ns`` are emulated.
+
+    ``transit_ns`` is the wall-clock time of the way out of each frame probe.
+    """
 
     path: Path
     sent: int
     received: int
     marked: int
     rtt_ns: tuple[int, ...]
+    transit_ns: tuple[int, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -41,19 +45,25 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ProbeOptions:
-    """``timeout_ms`` is wall clock; ``frame_bytes`` includes the Ethernet header."""
+    """``timeout_ms`` and ``interval_us`` are wall clock, ``frame_bytes`` with Ethernet header.
+
+    Without size and class, paths between hosts are tried by EV probes of MRC, otherwise by
+    frames of that kind; so are the paths from a host to itself, to which no EV belongs.
+    """
 
     count: int = 1
     timeout_ms: int = 1000
     frame_bytes: int | None = None
     dscp: int | None = None
     ecn: int | None = None
+    interval_us: int = 0
 
-    def to_params(self) -> dict[str, int]:
+    def to_params(self, is_self: bool) -> dict[str, Any]:
         """Parameters of the agent's ``probe`` beside the paths."""
         optional = {"size": self.frame_bytes, "dscp": self.dscp, "ecn": self.ecn}
         given = {key: value for key, value in optional.items() if value is not None}
-        return {"count": self.count, "timeout_ms": self.timeout_ms, **given}
+        return {"count": self.count, "timeout_ms": self.timeout_ms,
+                "interval_us": self.interval_us, "ev_probe": not (given or is_self), **given}
 
 
 def total_paths(spec: ClosSpec) -> int:
@@ -100,7 +110,7 @@ def probe(graph: Graph, fleet: Fleet, wanted: Iterable[Path], options: ProbeOpti
         with contextlib.suppress(AgentDied):
             asked[src] = fleet.agents[host_name(src)].submit(
                 "probe", {"paths": [_to_params(graph, path) for path in group],
-                          **options.to_params()})
+                          **options.to_params(any(path.is_self_probe for path in group))})
     until_s = time.monotonic() + _patience_s(by_sender.values(), options)
     answers = []
     for src, group in by_sender.items():
@@ -139,7 +149,7 @@ def _answer(path: Path, row: dict[str, Any]) -> Answer:
         raise TestbedError(f"the agent of {host_name(path.src)} answered for another path; "
                            "take the instance down and up again")
     return Answer(path, row["sent"], row["received"], row["marked"],
-                  tuple(row["rtt_ns"]))
+                  tuple(row["rtt_ns"]), tuple(row["transit_wall_ns"]))
 
 
 def _silent(path: Path, options: ProbeOptions) -> Answer:

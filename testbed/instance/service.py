@@ -17,15 +17,19 @@ from testbed.faults.desired import HEALTHY
 from testbed.faults.impact import is_path_faulted
 from testbed.faults.targets import parse_target
 from testbed.forwarding.paths import Path, path_of_ev, paths, self_paths
-from testbed.instance.conservation import unexplained_frames
 from testbed.instance.prober import Answer, ProbeOptions, choose_paths
+from testbed.instance.runfolder import Owner
+from testbed.instance.runs import Runs
 from testbed.instance.server import ControlServer
 from testbed.instance.testbed import Testbed
 from testbed.units import parse_ratio, parse_size_bytes, parse_time_ns
 from topologies.ev import format_ev, parse_ev
+from topologies.names import host_name
 from topologies.numbers import PortThresholds
 
 STATUS_PROBE = ProbeOptions(count=1, timeout_ms=1000)
+
+_PATHS_PATIENCE_S = 5.0
 
 _Result = TypeVar("_Result")
 
@@ -36,11 +40,13 @@ class Service:
     def __init__(self, testbed: Testbed) -> None:
         self._testbed = testbed
         self._graph, self._spec = testbed.graph, testbed.request.spec
+        self._runs = Runs(testbed)
 
     def start(self) -> None:
         """Answer clients from now on, in the background."""
         methods = (self.summary, self.status, self.paths, self.probe, self.survey, self.fail,
-                   self.heal, self.node, self.nodes, self.ports, self.tune)
+                   self.heal, self.node, self.nodes, self.ports, self.tune,
+                   self.run_start, self.job_start, self.run_state, self.run_stop, self.set_tdf)
         handlers = {method.__name__: method for method in methods}
         ControlServer(self._testbed.layout.control_socket, handlers).start()
 
@@ -52,21 +58,27 @@ class Service:
         return {
             "name": testbed.request.name, "topology": spec.name, "dataplane": spec.dataplane,
             "dataplane_detail": testbed.fabric.describe_dataplane(),
-            "controller": testbed.controller_name, "tdf": testbed.request.tdf,
+            "controller": testbed.controller_name, "tdf": testbed.tdf,
             "tdf_is_assumed": testbed.request.tdf_is_assumed, "hosts": spec.host_count,
             "switches": spec.switch_count, "readiness": testbed.readiness,
             "stages_s": testbed.progress.stages,
         }
 
     def status(self) -> dict[str, Any]:
-        """The whole picture, with a fresh probe over the paths (a sample on large ones)."""
+        """The whole picture, with a fresh probe over the paths (a sample on large ones).
+
+        While a run is under way nothing is added to its traffic: no probes, and what is on
+        its way is not missed.
+        """
         testbed, cgroup = self._testbed, Cgroup(self._testbed.request.name)
-        answers = testbed.probe(choose_paths(self._spec), STATUS_PROBE)
-        unexplained = unexplained_frames(testbed.fabric, testbed.injector)
+        is_busy = self._runs.is_busy
+        answers = [] if is_busy else testbed.probe(choose_paths(self._spec), STATUS_PROBE)
+        unexplained = {} if is_busy else testbed.conservation.unexplained()
         lost = [f"{frames} frames are unaccounted for at {place}: results would be invalid"
                 for place, frames in unexplained.items()]
         return {
             **self.summary(), **testbed.summarise(answers), "links": self._links(),
+            "run": self._runs.summary(),
             "agents": self._agents(), "uptime_s": round(time.monotonic() - testbed.up_since_s, 1),
             "faults": testbed.injector.active(), "problems": testbed.problems() + lost,
             "unexplained_frames": sum(map(abs, unexplained.values())),
@@ -77,13 +89,32 @@ class Service:
         }
 
     def paths(self, src: int, dst: int) -> list[dict[str, Any]]:
-        """Every path with its state under the faults in force."""
-        state = self._testbed.injector.state
+        """Every path with its state under the faults in force, and what MRC makes of it.
+
+        ``evs`` holds, where a run has queue pairs from ``src`` to ``dst``, how many of them
+        have the path's EV in which state, and their packets.
+        """
+        state, wanted = self._testbed.injector.state, self._paths_between(src, dst)
+        live = self._live_evs(src, dst) if self._runs.is_busy else {}
         return [
             {**_describe(path),
-             "state": "failed" if is_path_faulted(self._graph, state, path) else "ok"}
-            for path in self._paths_between(src, dst)
+             "state": "failed" if is_path_faulted(self._graph, state, path) else "ok",
+             "evs": live.get(path.ev)}
+            for path in wanted
         ]
+
+    def _live_evs(self, src: int, dst: int) -> dict[int, dict[str, Any]]:
+        """By EV: how many queue pairs have it in which state, packets sent and lost."""
+        name, peer = host_name(src), str(self._graph.hosts[dst].address)
+        answers, _ = self._testbed.hosts.ask("paths", {name: {"peer": peer}}, _PATHS_PATIENCE_S)
+        found: dict[int, dict[str, Any]] = {}
+        for row in answers.get(name, {"rows": []})["rows"]:
+            ev = found.setdefault(row["ev"], {"states": {}, "sent": 0, "marked": 0, "lost": 0})
+            word = row["state"] if row["is_active"] else f"{row['state']}, spare"
+            ev["states"][word] = ev["states"].get(word, 0) + 1
+            for counter in ("sent", "marked", "lost"):
+                ev[counter] += row[counter]
+        return found
 
     def probe(self, src: int, dst: int, ev: str | None = None, count: int = 3,
               timeout: str = "1s", size: str | None = None, dscp: int | None = None,
@@ -145,6 +176,28 @@ class Service:
         if account is None:
             return {name: asdict(found) for name, found in named.items()}
         return {name: getattr(found, account).frames for name, found in named.items()}
+
+    # --- runs -------------------------------------------------------------------------
+
+    def run_start(self, request: dict[str, Any], folder: str, uid: int, gid: int) -> int:
+        """Begin a run whose folder is made inside ``folder`` for this user; its number."""
+        return self._runs.start(request, folder, Owner(uid, gid))
+
+    def job_start(self, job: dict[str, Any], tdf: int, folder: str, uid: int, gid: int) -> int:
+        """Begin a planned job at this time dilation; its number."""
+        return self._runs.start_job(job, tdf, folder, Owner(uid, gid))
+
+    def run_state(self, number: int) -> dict[str, Any]:
+        """How far a run is, with its result when it is over."""
+        return self._runs.state(number)
+
+    def set_tdf(self, tdf: int) -> None:
+        """Run the fabric at this time dilation until the next run chooses its own."""
+        self._runs.set_tdf(tdf)
+
+    def run_stop(self, number: int) -> None:
+        """End a run early."""
+        self._runs.stop(number)
 
     def tune(self, node: str, peer: str, thresholds: dict[str, int]) -> dict[str, int]:
         """Change queue thresholds (bytes) of the port of ``node`` towards ``peer``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from testbed.errors import TestbedError
@@ -15,12 +15,14 @@ from testbed.fabric.fabric import Fabric
 from testbed.forwarding.check import check_plan
 from testbed.forwarding.paths import Path
 from testbed.forwarding.plan import build_plan
+from testbed.instance.conservation import Conservation
 from testbed.instance.hosts import Hosts
 from testbed.instance.injector import Injector
 from testbed.instance.layout import Layout
 from testbed.instance.prober import Answer, ProbeOptions, choose_paths, probe, total_paths
 from testbed.instance.progress import Progress
 from testbed.intent.request import UpRequest
+from testbed.rpc import Notification
 from topologies.graph import build_graph
 from topologies.names import host_name
 
@@ -38,7 +40,8 @@ class Testbed:
         self.controller = Controller(layout.plan, layout.root / "controller.log",
                                      self._on_controller)
         self.controller_name = "none: the Linux plane holds static routes"
-        self.hosts = Hosts(self.graph, request.tdf, layout, self._on_agent_death)
+        self.hosts = Hosts(self.graph, request.tdf, layout, self._on_agent_death,
+                           self._on_agent_notification)
         self._problems: dict[str, str] = {}
 
     # --- building ---------------------------------------------------------------------
@@ -65,8 +68,10 @@ class Testbed:
             agents.join()
         self.fabric.note_baseline()
         self.injector = Injector(self.fabric, self.hosts)
+        self.conservation = Conservation(self.fabric, self.injector, self.hosts)
         with stage("readiness probes"):
             self.readiness = self._check_readiness()
+        self.conservation.note_baseline()
         self.up_since_s = time.monotonic()
 
     def _plan(self) -> Fabric:
@@ -86,6 +91,22 @@ class Testbed:
                 f"{len(silent)} of {len(answers)} paths do not answer, the first is {silent[0]}; "
                 "run `testbed doctor`, then `up --debug`")
         return self.summarise(answers)
+
+    # --- time dilation ----------------------------------------------------------------
+
+    @property
+    def tdf(self) -> int:
+        """The time dilation factor in force."""
+        return self.fabric.tdf
+
+    def set_tdf(self, tdf: int, epoch: int, transit_ns: Mapping[int, int]) -> None:
+        """Make ports and agents run at this TDF, and port programs begin a new sequence of
+        random events (``epoch``). Call it while nothing is under way."""
+        if tdf != self.fabric.tdf:
+            self.fabric.set_tdf(tdf)
+        self.fabric.epoch = epoch
+        self.injector.rewrite_ports()
+        self.hosts.set_tdf(tdf, transit_ns)
 
     # --- probing ----------------------------------------------------------------------
 
@@ -128,6 +149,13 @@ class Testbed:
                 self._problems[f"switch {name}"] = f"switch {name} left the controller"
             case {"event": "switch", "name": name}:
                 self._problems.pop(f"switch {name}", None)
+
+    def _on_agent_notification(self, host: str, notification: Notification) -> None:
+        match notification:
+            case Notification("port", {"plane": int(plane), "carrier": False}):
+                if hasattr(self, "conservation"):
+                    nic = self.graph.host(host).nic_ports[plane]
+                    self.conservation.note_carrier_lost(nic)
 
     def _on_agent_death(self, host: str, reason: str) -> None:
         self._problems[f"agent {host}"] = f"{reason}; `heal host:{host}` starts a new one"

@@ -19,6 +19,11 @@ PROVEN_DRAIN_BPS = 404_000_000
 _MAX_DRAIN_BPS = 10_000_000_000
 
 
+def least_tdf(spec: ClosSpec) -> int:
+    """The smallest TDF at which ports hold their rate within 1 %."""
+    return -(-drain_rate_bps(spec.port_rate_bps, 1) // PROVEN_DRAIN_BPS)
+
+
 def require_drainable(spec: ClosSpec, tdf: int) -> None:
     """Raises UsageError where ports would have to drain faster than a qdisc can."""
     if drain_rate_bps(spec.port_rate_bps, tdf) > _MAX_DRAIN_BPS:
@@ -36,14 +41,15 @@ def assumed_capacity_pps(spec: ClosSpec) -> int:
     return (fitting[0] if fitting else _OVS_HOP_PPS[-1][1]) // _OVS_SWITCH_HOPS
 
 
-def offered_pps(spec: ClosSpec) -> int:
-    """Frames per second (emulated) of every NIC port sending at line rate."""
-    return spec.nic_port_count * spec.port_rate_bps // (8 * data_frame_bytes(spec.payload_bytes))
+def line_rate_pps(spec: ClosSpec, senders: int) -> int:
+    """Full frames per second (emulated) of every NIC port of so many hosts."""
+    frame_bits = 8 * data_frame_bytes(spec.payload_bytes)
+    return senders * spec.planes * spec.port_rate_bps // frame_bits
 
 
 def assumed_tdf(spec: ClosSpec) -> int:
     """Offered line rate over assumed capacity, rounded up to 1, 2 or 5 times a power of ten."""
-    return round_up_125(-(-offered_pps(spec) // assumed_capacity_pps(spec)))
+    return round_up_125(-(-line_rate_pps(spec, spec.host_count) // assumed_capacity_pps(spec)))
 
 
 def round_up_125(value: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import sysconfig
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,10 +42,12 @@ _EXIT_WAIT_S = 2.0
 def agent_command(python: str, checkout: Path) -> list[str]:
     """The argument list that starts an agent: absolute interpreter, this very checkout.
 
-    -S leaves out site-packages, which an agent never uses and which cost most
-    of the start-up time; -P keeps the working directory out of the way.
+    -S leaves out what site-packages would run at every start, which cost most of the
+    start-up time, so its folder is named (for the CRC of every packet); -P keeps the
+    working directory out of the way.
     """
-    return ["env", f"PYTHONPATH={checkout}", python, "-S", "-P", "-m", "testbed.agent"]
+    places = f"{checkout}:{sysconfig.get_paths()['purelib']}"
+    return ["env", f"PYTHONPATH={places}", python, "-S", "-P", "-m", "testbed.agent"]
 
 
 class AgentClient:

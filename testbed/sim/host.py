@@ -8,41 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from testbed.errors import TestbedError
 from testbed.sim.engine import Callback, Schedule
 from testbed.sim.nic import SimNicPort
+from testbed.transport.driven import Driven
 from topologies.graph import Host
 from topologies.numbers import ETHERNET_BYTES
 
 _NEVER = 1 << 62
 # An endpoint whose deadline stays in the past would hold the clock for ever.
 _MAX_DEADLINES_PER_NS = 10_000
-
-
-class Driven(Protocol):
-    """What a simulator or an agent drives: the transport's endpoint has this shape.
-
-    ``now`` and deadlines are emulated ns, ports count from 0 (= plane), a set of ports
-    is an int mask, a datagram is everything behind the Ethernet header.
-    """
-
-    def receive(self, port: int, datagram: bytes, now: int, /) -> None:
-        """A datagram has arrived at a port."""
-
-    def transmit(self, now: int, free_ports: int, /) -> tuple[int, bytes] | None:
-        """The next datagram and one of these ports for it, None where there is none."""
-
-    def next_deadline(self) -> int | None:
-        """When ``on_deadline`` is wanted; it may change with every call."""
-
-    def on_deadline(self, now: int, /) -> None:
-        """The deadline has come."""
-
-    def on_ports_changed(self, up_ports: int, now: int, /) -> None:
-        """The ports that have carrier from now on."""
-
 
 # Called at the start and whenever a killed host is restarted, with the time. All ports
 # have carrier unless ``on_ports_changed`` follows at once.

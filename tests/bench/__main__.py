@@ -1,7 +1,7 @@
 """`make bench`: bring-up, switch ports, the transport's and the simulator's speed.
 
 Tables only, no verdict: timings on a shared machine are for reading. Run as
-``python tests/bench [--repeat N] [--only up|ports|wire|transport|sim]``.
+``python tests/bench [--repeat N] [--only up|ports|wire|transport|sim|run]``.
 """
 
 from __future__ import annotations
@@ -72,6 +72,14 @@ def bench_wire() -> None:
     wire_rate.main()
 
 
+def bench_run() -> None:
+    """What MRC on the emulated fabric costs, beside bare frames over the same paths."""
+    import run_cost
+
+    print("\nRuns: smallest trusted time dilation (one pair, all hosts), frames/s, CPU per frame\n")
+    run_cost.main()
+
+
 def bench_transport() -> None:
     """A pair of endpoints on one core, nothing else."""
     import transport_rate
@@ -92,7 +100,7 @@ def bench_sim() -> None:
 
 
 BENCHES = {"ports": bench_ports, "wire": bench_wire, "transport": bench_transport,
-           "sim": bench_sim}
+           "sim": bench_sim, "run": bench_run}
 
 
 def main() -> None:

@@ -49,5 +49,8 @@ def test_unknown_kind_is_refused(kind: int) -> None:
 
 
 def test_reply_repeats_what_the_sender_needs() -> None:
-    request = Probe(Kind.REQUEST, 7, 8, bytes(range(16)))
-    assert request.reply(3, met_ce=True) == Probe(Kind.REPLY, 7, 8, bytes(range(16)), 3, True)
+    request = Probe(Kind.REQUEST, 7, 80_000, bytes(range(16)))
+    reply = request.reply(3, met_ce=True, received_at_ns=120_000)
+    assert (reply.kind, reply.id, reply.sent_at_ns) == (Kind.REPLY, 7, 80_000)
+    assert (reply.hops_out, reply.met_ce) == (3, True)
+    assert parse_probe(reply.pack()).transit_ns == 40_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from testbed.agent.config import AgentConfig, PortConfig
 from testbed.agent.frames import parse
 from testbed.agent.port import Port, PortCounters
+from testbed.agent.prober import ProbePath
 from testbed.agent.probing import Probing, read_request
 from topologies.ev import make_ev
 from topologies.numbers import TRIMMED_FRAME_BYTES, Dscp
@@ -42,7 +44,12 @@ class Host:
         port = PortConfig(PLANE, f"h{number}-eth1", mac, peer, 1000 + number)
         self.config = AgentConfig(number, bytes(15) + bytes([number]), (port,), 1000, 10)
         self.port = FakePort(port)
-        self.probing = Probing(self.config, {PLANE: cast(Port, self.port)})
+        self.asked: list[tuple[ProbePath, Callable[[int], None]]] = []
+        self.probing = Probing(self.config, {PLANE: cast(Port, self.port)}, self.ask)
+
+    def ask(self, path: ProbePath, on_answer: Callable[[int], None]) -> bool:
+        self.asked.append((path, on_answer))
+        return not self.port.is_down
 
     def start(self, is_self: bool = False, **changes: Any) -> None:
         path = {"ev": make_ev(PLANE, 2), "plane": PLANE, "address": str(FORTH)}
@@ -144,3 +151,23 @@ def test_port_that_is_down_refuses_probe_and_reply(hosts: tuple[Host, Host]) -> 
     there.start()
     row = there.row()
     assert (row["sent"], row["refused"], row["received"]) == (0, 1, 0)
+
+
+def test_ev_probes_are_the_endpoints(hosts: tuple[Host, Host]) -> None:
+    here, _ = hosts
+    here.start(ev_probe=True)
+    ((path, on_answer),) = here.asked
+    assert (path.ev, path.plane) == (make_ev(PLANE, 2), PLANE)
+    assert here.port.frames == []
+    on_answer(9_472)
+    row = here.row()
+    assert (row["sent"], row["received"], row["rtt_ns"]) == (1, 1, [9_472])
+    on_answer(9_472)
+    assert here.probing.counters()["late"] == 1
+
+
+def test_ev_probes_are_refused_where_the_port_is_down(hosts: tuple[Host, Host]) -> None:
+    here, _ = hosts
+    here.port.is_down = True
+    here.start(ev_probe=True)
+    assert here.row()["refused"] == 1

@@ -82,7 +82,9 @@ def test_refusals_name_the_reason_and_do_not_end_it(client: Client) -> None:
                 + encode(Request(3, "configure")) + encode(Request(4, "heartbeat")))
     unknown, early, bad, fine = client.receive(4)
     assert unknown == Failure(1, "ParamsError", "no method 'fly': there are configure, "
-                              "counters, heartbeat, hello, probe, set_tdf, shutdown")
+                              "connect, counters, heartbeat, hello, paths, prepare, probe, "
+                              "progress, release, results, set_tdf, shutdown, start, stop, "
+                              "verify")
     assert isinstance(early, Failure)
     assert "configure first" in early.message
     assert isinstance(bad, Failure)

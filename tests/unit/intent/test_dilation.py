@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.intent.dilation import assumed_capacity_pps, assumed_tdf, offered_pps, round_up_125
+from testbed.intent.dilation import (
+    assumed_capacity_pps,
+    assumed_tdf,
+    line_rate_pps,
+    round_up_125,
+)
 from testbed.intent.topology import load_topology
 
 
@@ -22,11 +27,11 @@ def test_rounding_never_goes_down_and_less_than_triples(value: int) -> None:
 
 
 def test_quad_offers_8_hosts_times_4_ports_of_100g() -> None:
-    assert offered_pps(load_topology("quad")) == 8 * 4 * 10**11 // (8 * 4238)
+    assert line_rate_pps(load_topology("quad"), 8) == 8 * 4 * 10**11 // (8 * 4238)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "quad", "octo", "rack4", "wide"])
 @pytest.mark.parametrize("dataplane", ["ovs", "linux"])
 def test_dilated_line_rate_fits_the_assumed_capacity(preset: str, dataplane: str) -> None:
     spec = load_topology(preset, [f"dataplane={dataplane}"])
-    assert offered_pps(spec) / assumed_tdf(spec) <= assumed_capacity_pps(spec)
+    assert line_rate_pps(spec, spec.host_count) / assumed_tdf(spec) <= assumed_capacity_pps(spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,6 +272,7 @@ def test_pulse_leaves_removed_and_dead_agents_alone(bench: Bench) -> None:
 
 
 def test_command_names_interpreter_and_checkout() -> None:
+    packages = sysconfig.get_paths()["purelib"]  # for the CRC
     assert agent_command("/v/bin/python", Path("/c")) == [
-        "env", "PYTHONPATH=/c", "/v/bin/python", "-S", "-P", "-m", "testbed.agent"
+        "env", f"PYTHONPATH=/c:{packages}", "/v/bin/python", "-S", "-P", "-m", "testbed.agent"
     ]

@@ -1,0 +1,247 @@
+"""A run's result as text in the manner of perftest: ib_write_bw and ib_write_lat.
+
+The names of tests and columns are perftest's, so that people and scripts find what they
+know; below its table stands what an emulated MRC run has to say besides. All figures are
+emulated ones. The result document has (as JSON):
+
+    kind, parameters        "write-bw" or "write-lat", and `RunRequest.to_document()`
+    topology                name, planes, port_rate_bps, payload_bytes
+    dataplane, tdf          as run
+    streams                 a row per sending queue pair: src, dst (``h0``), connection, messages,
+                            failure (None or status, reason, at_ns); of write-bw also what
+                            `average_bps` and `peak_bps` of the workload ask for
+    latency_ns              post to completion of every measured message (write-lat)
+    hosts                   by name: sent, resent, resent_by {nack, evidence, timer}, icrc_errors
+    evs_out                 EVs that went out of use: host, peer, ev, plane, cause, at_ns
+    verified                checked_bytes, wrong_bytes
+    verdict                 word, reasons
+    folder, wall_s
+    failures                sentences, one for each queue pair that failed among them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from testbed.cli.output import paint
+from testbed.intent.run import RunRequest, from_document
+from testbed.units import format_time_ns
+from topologies.names import host_name
+from workloads.statistics import summary
+from workloads.write_bandwidth import average_bps, peak_bps
+
+BANDWIDTH_HEADER = (
+    " #bytes     #iterations    BW peak[Gb/sec]    BW average[Gb/sec]   MsgRate[Mpps]")
+LATENCY_HEADER = (
+    " #bytes #iterations    t_min[usec]    t_max[usec]  t_typical[usec]    t_avg[usec]"
+    "    t_stdev[usec]   99% percentile[usec]   99.9% percentile[usec]")
+
+_BANDWIDTH_COLUMNS = ("#bytes", "#iterations", "BW peak", "BW average", "MsgRate")
+_LATENCY_COLUMNS = ("#bytes", "#iterations", "t_min", "t_max", "t_typical", "t_avg", "t_stdev",
+                    "99% ", "99.9% ")
+_LINE_CHARACTERS = 87  # as perftest's
+_TITLES = {"write-bw": "RDMA_Write BW Test", "write-lat": "RDMA_Write Latency Test"}
+_COLOURS = {"trusted": "green", "degraded": "yellow", "invalid": "red"}
+_CAUSES = {"nack": "after a NACK", "evidence": "found missing by SACKs", "timer": "by timer"}
+_EVS_SHOWN = 8
+
+_Rows = Sequence[Mapping[str, Any]]
+
+
+def report(document: Mapping[str, Any]) -> str:
+    """The whole text of one result, painted where stdout is a terminal."""
+    request = from_document(document["parameters"])
+    header = LATENCY_HEADER if request.kind == "write-lat" else BANDWIDTH_HEADER
+    rule = "-" * max(_LINE_CHARACTERS, len(header) + 1)
+    table = _latency_table if request.kind == "write-lat" else _bandwidth_table
+    lines = [rule, *_heading(document, request), rule, *table(document, request), rule,
+             *_remarks(document, request)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def progress_line(state: Mapping[str, Any], width: int) -> str:
+    """How far a run is, on one line of at most ``width`` characters.
+
+    ``state``: phase (a word), emulated_ns, bytes_done, share (0..1), wall_s since it runs.
+    Goodput is that of the whole run so far. What does not fit is left out from the right.
+    """
+    elapsed_ns, share = max(0, state["emulated_ns"]), state["share"]  # below 0: not begun
+    parts = [f"{elapsed_ns / 1e6:.3f} ms emulated"]
+    if state["phase"] != "running":
+        parts = [f"{state['phase']} ...", *parts]
+    if elapsed_ns > 0:
+        parts += [f"{state['bytes_done'] * 8 / elapsed_ns:.1f} Gb/s", f"{100 * share:.0f} %"]
+    if 0 < share < 1:
+        parts.append(f"{_wall(state['wall_s'] * (1 - share) / share)} left")
+    line = parts[0]
+    for part in parts[1:]:
+        if len(line) + 2 + len(part) > width:
+            break
+        line += f"  {part}"
+    return line[:width]
+
+
+def _heading(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
+    topology, tdf = document["topology"], document["tdf"]
+    title = _TITLES[request.kind]
+    arrow = "->"
+    if request.is_bidirectional:
+        title, arrow = title.replace("BW", "Bidirectional BW"), "<->"
+    yield " " * 20 + title
+    rate = f"{topology['port_rate_bps'] / 1e9:g} Gb/s"
+    for name, value in (
+        ("Hosts", f"{host_name(request.src)} {arrow} {host_name(request.dst)} on "
+                  f"{topology['name']}"),
+        ("Number of qps", request.qps),
+        ("Connection type", "MRC"),
+        ("TX depth", request.depth),
+        ("Mtu", f"{topology['payload_bytes']}[B]"),
+        ("Link type", f"SRv6 over {topology['planes']} x {rate}"),
+        ("Data plane", document["dataplane"]),
+        ("Time dilation", f"{tdf:,} (1us emulated takes {format_time_ns(1000 * tdf)})"),
+    ):
+        yield f" {name:<15} : {value}"
+
+
+# --- Tables ----------------------------------------------------------------------------
+
+
+def _bandwidth_table(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
+    """Both directions are summed, as perftest does, and then told apart."""
+    rows = {f"{src} -> {dst}": _bandwidth(streams)
+            for (src, dst), streams in _directions(document["streams"]).items()}
+    yield BANDWIDTH_HEADER
+    together = [sum(column) for column in zip((0, 0, 0), *rows.values(), strict=True)]
+    yield _bandwidth_row(together, request)
+    if len(rows) > 1:
+        for direction, found in rows.items():
+            yield f"{_bandwidth_row(found, request)}  {direction}"
+
+
+def _bandwidth(streams: _Rows) -> tuple[int, float, float]:
+    """Messages, peak and average in bit/s of one direction."""
+    messages = sum(row["messages"] for row in streams)
+    return messages, peak_bps(streams), average_bps(streams)
+
+
+def _bandwidth_row(found: Sequence[float], request: RunRequest) -> str:
+    messages, peak, average = found
+    return _place(BANDWIDTH_HEADER, _BANDWIDTH_COLUMNS, (
+        str(request.size_bytes), f"{messages:.0f}", f"{peak / 1e9:.2f}", f"{average / 1e9:.2f}",
+        f"{average / (8e6 * request.size_bytes):.6f}"))
+
+
+def _latency_table(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
+    """Half of post to completion, in us, as ib_write_lat prints half a round trip."""
+    yield LATENCY_HEADER
+    if not document["latency_ns"]:
+        yield " no message was completed"
+        return
+    found = summary([round_trip_ns / 2000 for round_trip_ns in document["latency_ns"]])
+    times = (found.min, found.max, found.typical, found.avg, found.stdev, found.p99, found.p999)
+    yield _place(LATENCY_HEADER, _LATENCY_COLUMNS, (
+        str(request.size_bytes), str(len(document["latency_ns"])),
+        *(f"{time_us:.2f}" for time_us in times)))
+
+
+def _place(header: str, columns: Sequence[str], values: Sequence[str]) -> str:
+    """Values under the beginnings of their columns; a long one pushes the rest."""
+    line = ""
+    for column, value in zip(columns, values, strict=True):
+        line = line.ljust(header.index(column)) + value + " "
+    return line.rstrip()
+
+
+def _directions(streams: _Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in streams:
+        found.setdefault((row["src"], row["dst"]), []).append(row)
+    return found
+
+
+# --- What perftest does not have -------------------------------------------------------
+
+
+def _remarks(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
+    if request.kind == "write-bw":
+        yield _remark("of the NIC rate", _share(document))
+    yield _remark("retransmissions", _resent(document["hosts"].values()))
+    broken = sum(host["icrc_errors"] for host in document["hosts"].values())
+    if broken:
+        yield _remark("corrupted", f"{_counted(broken, 'packet')} refused by the iCRC")
+    yield from _evs_out(document["evs_out"])
+    yield _remark("bytes verified", _verified(document["verified"]))
+    yield _remark("wall clock", _wall(document["wall_s"]))
+    word = document["verdict"]["word"]
+    yield _remark("verdict", paint(word, _COLOURS[word]))
+    yield from (f"   {reason}" for reason in document["verdict"]["reasons"])
+    yield from (paint(f" problem         : {text}", "red") for text in _failures(document))
+    yield _remark("run folder", document["folder"])
+
+
+def _remark(name: str, text: str) -> str:
+    return f" {name:<15} : {text}"
+
+
+def _share(document: Mapping[str, Any]) -> str:
+    topology = document["topology"]
+    nominal_bps = topology["planes"] * topology["port_rate_bps"]
+    directions = _directions(document["streams"])
+    shares = [f"{100 * average_bps(streams) / nominal_bps:.1f} %"
+              + (f" {src} -> {dst}" if len(directions) > 1 else "")
+              for (src, dst), streams in directions.items()]
+    return f"{', '.join(shares) or 'nothing'} of {nominal_bps / 1e9:g} Gb/s"
+
+
+def _resent(hosts: Any) -> str:
+    hosts = list(hosts)
+    sent = sum(host["sent"] for host in hosts)
+    resent = sum(host["resent"] for host in hosts)
+    causes: dict[str, int] = {}
+    for host in hosts:
+        for cause, number in host["resent_by"].items():
+            causes[cause] = causes.get(cause, 0) + number
+    told = [f"{number:,} {_CAUSES.get(cause, cause)}" for cause, number in causes.items() if number]
+    because = f": {', '.join(told)}" if told else ""
+    return f"{resent:,} of {_counted(sent, 'packet')}{because}"
+
+
+def _evs_out(evs: _Rows) -> Iterator[str]:
+    yield _remark("EVs taken out", f"{len(evs):,}" if evs else "none")
+    for row in evs[:_EVS_SHOWN]:
+        yield (f"   {row['ev']} of plane {row['plane']}, {row['host']} -> {row['peer']}: "
+               f"{row['cause']} at {format_time_ns(row['at_ns'])}")
+    if len(evs) > _EVS_SHOWN:
+        yield f"   and {len(evs) - _EVS_SHOWN:,} more, in the run folder"
+
+
+def _verified(verified: Mapping[str, Any]) -> str:
+    checked, wrong = verified["checked_bytes"], verified["wrong_bytes"]
+    if wrong:
+        return paint(f"{wrong:,} of {_counted(checked, 'byte')} are wrong", "red")
+    return f"{checked:,}, all right" if checked else paint("none", "yellow")
+
+
+def _failures(document: Mapping[str, Any]) -> Iterator[str]:
+    """What went wrong; a queue pair that failed is told in any case."""
+    yield from document["failures"]
+    if document["failures"]:
+        return
+    for row in document["streams"]:
+        if (failure := row["failure"]) is not None:
+            yield (f"queue pair {row['connection']}, {row['src']} -> {row['dst']}, failed at "
+                   f"{format_time_ns(failure['at_ns'])}: {failure['reason']} "
+                   f"({failure['status']})")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _wall(seconds: float) -> str:
+    """Wall-clock time as people say it."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"

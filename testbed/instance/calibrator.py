@@ -1,0 +1,148 @@
+"""Finds out what this machine carries, by trying: transit times and time dilations.
+
+    transit    small frames, one at a time, through the idle fabric
+    dilation   short runs at line rate, each with a smaller dilation than the one before,
+               as long as they can be trusted; or a larger one, until they can
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping
+
+from testbed.errors import TestbedError
+from testbed.forwarding.paths import Path, paths
+from testbed.instance import calibration
+from testbed.instance.calibration import Calibration
+from testbed.instance.fleetrun import RunPlan
+from testbed.instance.measured import measure
+from testbed.instance.prober import ProbeOptions
+from testbed.instance.testbed import Testbed
+from testbed.intent.dilation import assumed_capacity_pps, least_tdf, line_rate_pps, round_up_125
+from topologies.numbers import CONTROL_FRAME_BYTES, Dscp
+from topologies.spec import ClosSpec
+from workloads.job import Job, plan_permutation
+
+_TRANSIT_PROBES = 40
+_TRANSIT_INTERVAL_US = 3_000
+_TRANSIT_TIMEOUT_MS = 2_000
+_TRIAL_WALL_NS = 800_000_000
+_TRIES = 2  # a dilation is carried where two runs in a row are trusted
+_MAX_TDF = 1_000_000
+_MESSAGE_BYTES, _QPS, _DEPTH = 32_768, 4, 16
+_DRAIN_S = 5.0
+
+Tell = Callable[[str], None]
+"""Progress, in words."""
+
+
+class Calibrator:
+    """Of one instance. ``next_number()`` numbers the runs that trying takes."""
+
+    def __init__(self, testbed: Testbed, next_number: Callable[[], int]) -> None:
+        self._testbed, self._next_number = testbed, next_number
+        self._spec = testbed.request.spec
+        self._known: Calibration | None = None
+
+    def know(self, senders: int, tell: Tell, *, is_anew: bool = False) -> Calibration:
+        """What is known, with the dilation for so many senders (0: for none).
+
+        Measured where it is not known from before; ``is_anew`` forgets what is. Raises
+        TestbedError where nothing is carried at all.
+        """
+        mark = calibration.fingerprint(self._spec, self._testbed.fabric.describe_dataplane())
+        known = None if is_anew else self._known or calibration.load(mark)
+        if known is None or not known.covers(senders):
+            known = self._measure(known, senders, tell)
+            calibration.store(mark, known)
+        self._known = known
+        return known
+
+    def _measure(self, known: Calibration | None, senders: int, tell: Tell) -> Calibration:
+        if known is None:
+            tell("calibrating: how long frames take through the idle fabric")
+            known = Calibration(self._transit_ns())
+        if known.covers(senders):
+            return known
+        pairs = across(self._spec)[:1] if senders == 1 else across(self._spec)
+        return known.with_tdf(senders, self._least_trusted(pairs, known.transit_ns, tell))
+
+    # --- transit -------------------------------------------------------------------
+
+    def _transit_ns(self) -> dict[int, int]:
+        """Median wall-clock time of a small frame, by links crossed: 2 and 4 in a Clos."""
+        found = {}
+        options = ProbeOptions(
+            count=_TRANSIT_PROBES, timeout_ms=_TRANSIT_TIMEOUT_MS,
+            frame_bytes=CONTROL_FRAME_BYTES, dscp=int(Dscp.CONTROL),
+            interval_us=_TRANSIT_INTERVAL_US)
+        for links, wanted in _example_paths(self._spec).items():
+            (answer,) = self._testbed.probe([wanted], options)
+            if not answer.transit_ns:
+                raise TestbedError(f"{wanted} does not answer, so the fabric cannot be "
+                                   "calibrated: see `testbed status`")
+            found[links] = int(statistics.median(answer.transit_ns))
+        return found
+
+    # --- dilation ------------------------------------------------------------------
+
+    def _least_trusted(self, pairs: list[tuple[int, int]], transit_ns: Mapping[int, int],
+                       tell: Tell) -> int:
+        """The smallest dilation (1, 2 or 5 times a power of ten) that is carried."""
+        def is_carried(tdf: int) -> bool:
+            word = self._try(tdf, pairs, transit_ns)
+            hosts = "one host" if len(pairs) == 1 else f"{len(pairs)} hosts"
+            tell(f"calibrating: {hosts} at line rate, time dilation {tdf:,}: {word}")
+            return word == "trusted"
+
+        least = round_up_125(least_tdf(self._spec))
+        offered = line_rate_pps(self._spec, len(pairs))
+        tdf = max(least, round_up_125(offered // assumed_capacity_pps(self._spec)))
+        if is_carried(tdf):
+            while tdf > least and is_carried(_step_down(tdf)):
+                tdf = _step_down(tdf)
+            return tdf
+        while tdf < _MAX_TDF:
+            tdf = round_up_125(tdf + 1)
+            if is_carried(tdf):
+                return tdf
+        raise TestbedError(
+            f"no time dilation up to {_MAX_TDF:,} gave a run that can be trusted: this machine "
+            "is too busy or too small for this topology, free it or take a smaller one")
+
+    def _try(self, tdf: int, pairs: list[tuple[int, int]],
+             transit_ns: Mapping[int, int]) -> str:
+        """The verdict on a short run, the worse of two where the first is trusted."""
+        for _ in range(_TRIES):
+            plan = RunPlan(self._next_number(), 0, tdf, trial_job(self._spec, pairs, tdf),
+                           transit_ns, _DRAIN_S)
+            word = measure(self._testbed, plan, lambda _answers: None).verdict.word
+            if word != "trusted":
+                return word
+        return "trusted"
+
+
+def across(spec: ClosSpec) -> list[tuple[int, int]]:
+    """Every host to another, half of all hosts away: behind another T0 where there is one."""
+    half = max(1, spec.host_count // 2)
+    return [(host, (host + half) % spec.host_count) for host in range(spec.host_count)]
+
+
+def trial_job(spec: ClosSpec, pairs: list[tuple[int, int]], tdf: int) -> Job:
+    """Writes at line rate from the first host of each pair to the second."""
+    return plan_permutation(spec, pairs, size=_MESSAGE_BYTES, qps=_QPS,
+                            duration_ns=_TRIAL_WALL_NS // tdf, depth=_DEPTH)
+
+
+def _example_paths(spec: ClosSpec) -> dict[int, Path]:
+    """A path for each number of links there is, by that number."""
+    found: dict[int, Path] = {}
+    for dst in range(1, spec.host_count):
+        links = 4 if spec.is_cross_t1(0, dst) else 2
+        found.setdefault(links, paths(spec, 0, dst)[0])
+    return found
+
+
+def _step_down(tdf: int) -> int:
+    """The next smaller of 1, 2, 5, 10, ..."""
+    return next(step for step in (tdf // 2, tdf * 2 // 5) if round_up_125(step) == step)

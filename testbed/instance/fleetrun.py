@@ -1,0 +1,191 @@
+"""One job on the agents of an instance, from `prepare` to results (design.md section 3).
+
+Agents prepare and tell each other, through here, how to reach them; emulated time 0 is set
+ahead; the run ends when every host reports that it is done. Then nothing is posted any
+more, what is under way is finished, and results are collected. A host that does not answer
+is waited for as long as another still works: its peers' queue pairs notice by themselves,
+within their retry budget, and the run says who was silent and why.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.agent.runs import RunOrder
+from testbed.errors import TestbedError
+from testbed.instance.hosts import Hosts
+from topologies.names import host_name
+from workloads.job import Job
+
+LEAD_S = 0.2  # between the last `connect` and emulated time 0
+_LEAD_PER_HOST_S = 0.01
+_POLL_S = 0.1
+_ANSWER_PATIENCE_S = 1.0
+_CALL_PATIENCE_S = 30.0
+_SILENT_S = 3.0  # of a host after all others are done
+_SETTLE_POLL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is run. ``captures`` is a folder; ``drain_s`` bounds the wait for what is under way."""
+
+    number: int
+    seed: int
+    tdf: int
+    job: Job
+    transit_ns: Mapping[int, int]
+    drain_s: float
+    captures: Path | None = None
+    snap_bytes: int = 256
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a run, by host name; ``failures`` are sentences for people."""
+
+    results: dict[str, Any] = field(default_factory=dict)
+    verified: dict[str, Any] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    is_settled: bool = False
+    is_stopped: bool = False
+    zero_ns: int = 0
+    wall_s: float = 0.0
+
+
+OnProgress = Callable[[Mapping[str, Any]], None]
+"""Told what every host that answers last said of itself, a few times a second."""
+
+
+class FleetRun:
+    """Runs one plan. `stop` may be called from any thread, everything else from one."""
+
+    def __init__(self, hosts: Hosts, plan: RunPlan, on_progress: OnProgress) -> None:
+        self._hosts, self._plan, self._on_progress = hosts, plan, on_progress
+        self._names = [host_name(index) for index in plan.job.hosts]
+        self._stop_wanted = threading.Event()
+        self._silent_since_s: dict[str, float] = {}
+        self._outcome = Outcome()
+
+    def stop(self) -> None:
+        """End it early: nothing more is posted, what is under way is finished."""
+        self._stop_wanted.set()
+
+    def run(self) -> Outcome:
+        """From beginning to end. Raises TestbedError where it cannot even begin."""
+        try:
+            self._prepare()
+            self._outcome.zero_ns = self._start()
+            began_s = time.monotonic()
+            self._follow()
+            self._outcome.wall_s = time.monotonic() - began_s
+            self._drain()
+            self._collect()
+        finally:
+            self._hosts.ask("release", self._to_all({}), _CALL_PATIENCE_S)
+        return self._outcome
+
+    # --- beginning -----------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        answers = self._require("prepare", {
+            host_name(index): self._order(index).to_params() for index in self._plan.job.hosts})
+        told = {self._index(name): answer["ends"] for name, answer in answers.items()}
+        self._require("connect", {
+            host_name(index): {"ends": list(remote.values())}
+            for index, remote in self._plan.job.swap(told).items()})
+
+    def _order(self, index: int) -> RunOrder:
+        plan = self._plan
+        host = plan.job.hosts[index]
+        return RunOrder(plan.number, plan.seed, plan.tdf, plan.transit_ns, host.ends,
+                        host.program, plan.captures, plan.snap_bytes)
+
+    def _start(self) -> int:
+        lead_s = LEAD_S + _LEAD_PER_HOST_S * len(self._names)
+        zero_ns = time.monotonic_ns() + int(lead_s * 1e9)
+        self._require("start", self._to_all({"zero_ns": zero_ns}))
+        return zero_ns
+
+    def _to_all(self, params: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+        return dict.fromkeys(self._names, params)
+
+    def _require(self, method: str, params: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        answers, silent = self._hosts.ask(method, params, _CALL_PATIENCE_S)
+        if silent:
+            raise TestbedError(f"the run cannot begin: {next(iter(silent.values()))}")
+        return answers
+
+    # --- while it runs -------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Until every host is done, or only silent ones are left."""
+        while True:
+            answers = self._ask_progress()
+            self._on_progress(answers)
+            if self._stop_wanted.is_set():
+                self._outcome.is_stopped = True
+                return
+            if all(answer["is_done"] for answer in answers.values()) and self._is_waiting_over():
+                return
+            self._stop_wanted.wait(_POLL_S)
+
+    def _ask_progress(self) -> dict[str, Any]:
+        answers, silent = self._hosts.ask("progress", self._to_all({}), _ANSWER_PATIENCE_S)
+        now_s = time.monotonic()
+        for name in self._names:
+            if name in silent:
+                self._silent_since_s.setdefault(name, now_s)
+            else:
+                self._silent_since_s.pop(name, None)
+        return answers
+
+    def _is_waiting_over(self) -> bool:
+        """No host is silent, or those that are have been long enough."""
+        now_s = time.monotonic()
+        alive = set(self._hosts.alive())
+        return all(name not in alive or now_s - since_s > _SILENT_S
+                   for name, since_s in self._silent_since_s.items())
+
+    # --- afterwards ----------------------------------------------------------------
+
+    def _drain(self) -> None:
+        self._hosts.ask("stop", self._to_all({}), _ANSWER_PATIENCE_S)
+        until_s = time.monotonic() + self._plan.drain_s
+        while time.monotonic() < until_s:
+            answers = self._ask_progress()
+            if answers and all(answer["is_settled"] for answer in answers.values()):
+                self._outcome.is_settled = True
+                return
+            time.sleep(_SETTLE_POLL_S)
+
+    def _collect(self) -> None:
+        answers, silent = self._hosts.ask("results", self._to_all({}), _CALL_PATIENCE_S)
+        self._outcome.results = answers
+        self._outcome.failures += [self._reason(name, why) for name, why in silent.items()]
+        for name, since_s in self._silent_since_s.items():
+            if name not in silent:
+                self._outcome.failures.append(
+                    f"the agent of {name} did not answer for {time.monotonic() - since_s:.1f} s")
+        self._verify(answers)
+
+    def _reason(self, name: str, why: str) -> str:
+        state = self._hosts.agent_state(name)
+        return f"{why}: its process {state}" if state else why
+
+    def _verify(self, answers: Mapping[str, Any]) -> None:
+        """Have every host compare its memory with what its peers say they wrote."""
+        said = {self._index(name): answer["program"]["channels"]
+                for name, answer in answers.items()}
+        asked = {host_name(index): {"peers": {str(number): row for number, row in rows.items()}}
+                 for index, rows in self._plan.job.swap(said).items()}
+        self._outcome.verified, _ = self._hosts.ask(
+            "verify", {name: asked[name] for name in answers}, _CALL_PATIENCE_S)
+
+    def _index(self, name: str) -> int:
+        return next(index for index in self._plan.job.hosts if host_name(index) == name)

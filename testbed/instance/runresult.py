@@ -1,0 +1,124 @@
+"""The result of a run as one JSON document: what commands print and the run folder keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from testbed.analysis.fidelity import describe
+from testbed.instance.fleetrun import RunPlan
+from testbed.instance.measured import Measured
+from testbed.instance.order import Order
+from testbed.instance.testbed import Testbed
+from testbed.transport.mrc.ev.states import EvState
+from topologies.names import host_name
+from workloads import write_bandwidth
+
+_RESENT_BY = {"nack": "lost_by_nack", "evidence": "lost_by_evidence", "timer": "lost_by_timer"}
+
+
+def result_document(testbed: Testbed, order: Order, plan: RunPlan,
+                    measured: Measured) -> dict[str, Any]:
+    """Everything a run found out, in emulated units unless a name says wall."""
+    outcome, spec = measured.outcome, testbed.request.spec
+    failures = [*outcome.failures, *_qp_failures(testbed, outcome.results),
+                *_capture_failures(outcome.results)]
+    return {
+        "kind": order.job.kind,
+        "parameters": dict(order.document),
+        "topology": {"name": spec.name, "planes": spec.planes,
+                     "port_rate_bps": spec.port_rate_bps, "payload_bytes": spec.payload_bytes},
+        "dataplane": testbed.fabric.describe_dataplane(),
+        "tdf": plan.tdf,
+        "seed": plan.seed,
+        "streams": list(_streams(outcome.results)),
+        "peaks_bps": _peaks_bps(outcome.results),
+        "latency_ns": [ns for result in outcome.results.values()
+                       for ns in result["program"].get("latency_ns", ())],
+        "hosts": {name: _host(result) for name, result in outcome.results.items()},
+        "evs_out": list(_evs_out(testbed, outcome.results)),
+        "events": list(_events(outcome.results)),
+        "verified": _verified(outcome.verified),
+        "verdict": {"word": measured.verdict.word, "reasons": list(measured.verdict.reasons)},
+        "fidelity": describe(measured.evidence),
+        "failures": failures,
+        "busy_cores": round(measured.evidence.cores - measured.evidence.idle_cores, 3),
+        "is_stopped": outcome.is_stopped,
+        "is_settled": outcome.is_settled,
+        "wall_s": round(outcome.wall_s, 2),
+    }
+
+
+def _streams(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, result in results.items():
+        for row in result["program"]["channels"]:
+            yield {**row, "src": name, "dst": host_name(row["peer"])}
+
+
+def _peaks_bps(results: Mapping[str, Any]) -> dict[str, float]:
+    """By sending host: the peak of all it sent, together."""
+    rows = {name: result["program"]["channels"] for name, result in results.items()
+            if result["program"]["kind"] == write_bandwidth.KIND}
+    return {name: write_bandwidth.peak_bps(sent) for name, sent in rows.items() if sent}
+
+
+def _host(result: Mapping[str, Any]) -> dict[str, Any]:
+    def total(half: str, counter: str) -> int:
+        return sum(qp[half].get(counter, 0) for qp in result["qps"])
+
+    return {
+        "sent": total("requester", "sent"),
+        "resent": total("requester", "resent"),
+        "resent_by": {cause: total("requester", name) for cause, name in _RESENT_BY.items()},
+        "timeouts": total("requester", "timeouts"),
+        "icrc_errors": result["endpoint"]["icrc_errors"],
+        "endpoint": result["endpoint"],
+        "ports": result["ports"],
+        "captures_lost": result["captures_lost"],
+    }
+
+
+def _evs_out(testbed: Testbed, results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """EVs that were left as bad, in the order in which hosts left them."""
+    names = {host.address.packed.hex(): host.name for host in testbed.graph.hosts}
+    for name, result in results.items():
+        for event in result["events"]:
+            if event["event"] == "ev changed" and event["to"] == EvState.ASSUMED_BAD.value:
+                yield {"host": name, "peer": names.get(event["peer"], event["peer"]),
+                       "ev": event["ev"], "plane": event["plane"], "cause": event["cause"],
+                       "at_ns": event["t_ns"]}
+
+
+def _events(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    told = [{"host": name, **event} for name, result in results.items()
+            for event in result["events"]]
+    return sorted(told, key=lambda event: event["t_ns"])
+
+
+def _qp_failures(testbed: Testbed, results: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for every queue pair that failed: whose, towards whom, when and why."""
+    names = {host.address.packed.hex(): host.name for host in testbed.graph.hosts}
+    for name, result in results.items():
+        peers = {qp["qp"]: names.get(qp["peer"], "its peer") for qp in result["qps"]}
+        for event in result["events"]:
+            if event["event"] == "qp failed":
+                yield (f"queue pair {event['qp']} of {name} to {peers.get(event['qp'], '?')} "
+                       f"failed after {event['t_ns'] / 1000:,.0f} us: {event['reason']}")
+
+
+def _capture_failures(results: Mapping[str, Any]) -> Iterator[str]:
+    for name, result in results.items():
+        for event in result["events"]:
+            if event["event"] == "capture failed":
+                yield f"{name}: {event['reason']}"
+
+
+def _verified(verified: Mapping[str, Any]) -> dict[str, Any]:
+    wrong = [{"host": name, **found["first_wrong"]} for name, found in verified.items()
+             if found["first_wrong"]]
+    return {
+        "checked_bytes": sum(found["checked_bytes"] for found in verified.values()),
+        "wrong_bytes": sum(found["wrong_bytes"] for found in verified.values()),
+        "unchecked": sum(len(found["unchecked"]) for found in verified.values()),
+        "first_wrong": wrong[0] if wrong else None,
+    }
