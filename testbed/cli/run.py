@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             "request": request.to_document(), "folder": str(arguments.out.resolve()),
             **_owner()})
         result, was_interrupted = _follow(control, number, request)
-    print_json(result) if arguments.json else print(report(result))
+    print_json(result) if arguments.json else print(report(result), end="")
     return 130 if was_interrupted else _exit_code(result)
 
 
@@ -114,11 +114,11 @@ class _Progress:
             self._say(state["words"])
         elif self._is_live:
             width = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write("\r\033[K" + progress_line(state["progress"], width))
+            sys.stderr.write("\r\033[K" + progress_line(state, width))
             sys.stderr.flush()
         elif time.monotonic() - self._told_at_s > _QUIET_EVERY_S:
             self._told_at_s = time.monotonic()
-            note(progress_line(state["progress"], 100))
+            note(progress_line(state, 100))
 
     def _say(self, words: str) -> None:
         if words != self._words:

@@ -101,10 +101,8 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: {paint(verdict['word'], _COLOURS[verdict['word']])}"
         yield from (f"  {reason}" for reason in verdict["reasons"])
         return
-    progress = run["progress"]
-    share = "" if progress["done"] is None else f", {100 * progress['done']:.0f} %"
-    yield (f"{name}: {run['phase']}{share}, {progress['elapsed_ns'] / 1000:,.0f} us emulated, "
-           f"time dilation {run['tdf']:,}")
+    yield (f"{name}: {run['phase']}, {100 * run['share']:.0f} %, "
+           f"{max(0, run['emulated_ns']) / 1000:,.0f} us emulated, time dilation {run['tdf']:,}")
     if run["phase"] == "calibrating" and run["words"]:
         yield f"  {run['words']}"
     if run["hosts"]:

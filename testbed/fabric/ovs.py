@@ -29,6 +29,8 @@ DATABASE_DAEMON = "ovsdb-server"
 SWITCH_DAEMON = "ovs-vswitchd"
 
 START_TIMEOUT_S = 10.0
+NICENESS = -10
+_JEMALLOC = "libjemalloc.so.2"
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.002
 # ovs-vsctl holds a socket path in sun_path, 108 bytes with its zero.
@@ -192,9 +194,12 @@ class PrivateOvs:
         errors = self.state_dir / f"{name}.err"
         try:
             with open(errors, "wb") as sink:
-                self._daemons[name] = subprocess.Popen(
-                    argv, env=self.environment, stdin=subprocess.DEVNULL, stdout=sink,
-                    stderr=sink, start_new_session=True)
+                daemon = subprocess.Popen(
+                    argv, env=self.environment | _allocator(), stdin=subprocess.DEVNULL,
+                    stdout=sink, stderr=sink, start_new_session=True)
+                self._daemons[name] = daemon
+                # As the agents: what forwards frames goes before other programs.
+                os.setpriority(os.PRIO_PROCESS, daemon.pid, NICENESS)
         except FileNotFoundError:
             raise MachineError(
                 f"{name} is not installed: install openvswitch-switch (`make install`)"
@@ -242,6 +247,17 @@ def _bridge_words(bridge: Bridge, datapath_type: str) -> tuple[str, ...]:
 def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         return probe.connect_ex(os.fsencode(path)) == 0
+
+
+def _allocator() -> dict[str, str]:
+    """What makes a daemon allocate through jemalloc, where the machine has it.
+
+    Userspace Open vSwitch takes and returns 32 buffers of the MTU whenever it looks at a
+    port, which with glibc's allocator is a third of its time (measured with 192 ports).
+    """
+    found = next((str(folder / _JEMALLOC) for folder in Path("/usr/lib").glob("*-linux-*")
+                  if (folder / _JEMALLOC).exists()), None)
+    return {"LD_PRELOAD": found} if found else {}
 
 
 def _end(daemon: subprocess.Popen[bytes]) -> None:

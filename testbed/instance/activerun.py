@@ -64,20 +64,12 @@ class ActiveRun:
         return {
             "number": self.number, "what": self.order.what, "phase": self.phase,
             "words": self.words, "tdf": self.tdf,
+            "emulated_ns": max((a["now_ns"] for a in answers.values()), default=0),
+            "bytes_done": sum(a.get("bytes_done", 0) for a in answers.values()),
+            "share": self.order.share_done(answers),
             "resent": sum(a.get("resent", 0) for a in answers.values()),
             "wall_s": round(time.monotonic() - since_s, 2) if since_s else 0.0,
-            "progress": self._progress(),
         }
-
-    def _progress(self) -> dict[str, Any]:
-        """What a line of progress says; None where nothing is known yet."""
-        answers, since_s = self.answers, self.running_since_s
-        elapsed_ns = max((a["now_ns"] for a in answers.values()), default=0)
-        done_bytes = sum(a.get("bytes_done", 0) for a in answers.values())
-        share = self.order.share_done(answers)
-        left_s = (time.monotonic() - since_s) * (1 - share) / share if since_s and share else None
-        return {"elapsed_ns": max(0, elapsed_ns), "done": share or None, "wall_left_s": left_s,
-                "bps": done_bytes * 8e9 / elapsed_ns if elapsed_ns > 0 else None}
 
     def host_rows(self) -> list[dict[str, Any]]:
         """Per host: goodput of late, active EVs by plane, retransmissions, lateness."""

@@ -43,7 +43,9 @@ class Control:
             self._socket.sendall(rpc.encode(rpc.Request(self._next_id, method, params or {})))
             while data := self._socket.recv(1 << 20):
                 for message in self._decoder.feed(data):
-                    return _unwrap(message)
+                    # A call that was interrupted has left its answer behind.
+                    if getattr(message, "id", self._next_id) == self._next_id:
+                        return _unwrap(message)
         except TimeoutError:
             raise TestbedError(
                 f"instance '{self._name}' did not answer {method} within {timeout_s:g} s; "

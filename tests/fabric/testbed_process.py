@@ -16,6 +16,7 @@ from typing import Any
 from testbed.instance.client import Control
 from topologies.graph import Graph, build_graph
 from topologies.spec import ClosSpec
+from workloads.job import Job
 
 CHECKOUT = Path(__file__).parents[2]
 PATIENCE_S = 120
@@ -53,6 +54,37 @@ class Running:
     def command(self, verb: str, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command on it."""
         return testbed(verb, "--name", self.name, *words)
+
+    def run(self, *words: str, out: Path) -> tuple[int, dict[str, Any]]:
+        """Run a workload to its end: exit code and result."""
+        done = self.command("run", *words, "--out", str(out), "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def begin(self, job: Job, tdf: int, out: Path) -> int:
+        """Begin a job of one's own; the number of the run, for `finish`."""
+        number: int = self.call("job_start", job=job.to_params(), tdf=tdf, folder=str(out),
+                                uid=os.getuid(), gid=os.getgid())
+        return number
+
+    def finish(self, number: int, within_s: float = 120) -> dict[str, Any]:
+        """Wait for a run; its result."""
+        found: dict[str, Any] = {}
+
+        def is_over() -> bool:
+            found.update(self.call("run_state", number=number))
+            return found["result"] is not None
+
+        eventually(is_over, within_s)
+        return dict(found["result"])
+
+    def wait_until_running(self, number: int, share: float = 0.0) -> None:
+        """Wait until so much of a run is over."""
+        def is_running() -> bool:
+            state = self.call("run_state", number=number)
+            return state["phase"] == "running" and state["share"] >= share
+
+        eventually(is_running, 60)
 
     def graph(self) -> Graph:
         """What it was built from."""

@@ -1,0 +1,92 @@
+"""A run says whether to believe it: each thing that goes wrong on a machine, made to happen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed_process import Running
+
+from workloads.job import Job, plan_write_bandwidth
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def small(bring_up: Callable[..., Running]) -> Running:
+    """`tiny` on the default data plane."""
+    return bring_up("tiny")
+
+
+def job(small: Running, duration_ns: int) -> Job:
+    return plan_write_bandwidth(small.graph().spec, 0, 3, size=32_768, qps=2, depth=16,
+                                duration_ns=duration_ns)
+
+
+def reasons(result: dict[str, Any]) -> str:
+    return "\n".join(result["verdict"]["reasons"])
+
+
+@contextmanager
+def hogs(count: int) -> Iterator[None]:
+    """So many processes that never rest, before all others."""
+    spin = "import os\nos.setpriority(os.PRIO_PROCESS, 0, -15)\nwhile True: pass"
+    running = [subprocess.Popen([sys.executable, "-c", spin]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for hog in running:
+            hog.kill()
+            hog.wait()
+
+
+def test_a_slow_run_on_an_idle_machine_is_trusted(small: Running, tmp_path: Path) -> None:
+    result = small.finish(small.begin(job(small, 60_000), 50_000, tmp_path))
+    assert (result["verdict"]["word"], result["verdict"]["reasons"]) == ("trusted", [])
+
+
+def test_a_busy_machine_is_named(small: Running, tmp_path: Path) -> None:
+    with hogs(2 * (os.cpu_count() or 1)):
+        result = small.finish(small.begin(job(small, 100_000), 20_000, tmp_path))
+    assert result["verdict"]["word"] != "trusted"
+    assert "cores idle" in reasons(result)
+
+
+def test_an_agent_that_was_stopped_for_a_while_is_named(small: Running, tmp_path: Path) -> None:
+    """Shorter than the retry budget: nothing fails, but the figures are not those of a NIC."""
+    number = small.begin(job(small, 600_000), 5_000, tmp_path)
+    small.wait_until_running(number, 0.2)
+    pid = next(agent["pid"] for agent in small.call("status")["agents"] if agent["host"] == "h3")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        small.wait_until_running(number, 0.4)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    result = small.finish(number)
+    assert result["failures"] == []
+    assert result["verified"]["wrong_bytes"] == 0
+    assert result["verdict"]["word"] == "invalid"
+    assert "h3" in reasons(result)
+    assert "late" in reasons(result)
+
+
+def test_time_that_runs_too_fast_is_named(small: Running, tmp_path: Path) -> None:
+    """At the smallest dilation ports allow, a pair would have to send 47,000 frames a second."""
+    result = small.finish(small.begin(job(small, 4_000_000), 250, tmp_path))
+    assert result["verdict"]["word"] == "invalid"
+    assert "run again with a larger --tdf" in reasons(result)
+    assert result["verified"]["wrong_bytes"] == 0
+
+
+def test_the_verdict_is_kept_and_shown(small: Running, tmp_path: Path) -> None:
+    result = small.finish(small.begin(job(small, 1_000_000), 250, tmp_path))
+    run = small.call("status")["run"]
+    assert run["verdict"] == result["verdict"]
+    assert result["verdict"]["word"] in small.command("status").stdout
