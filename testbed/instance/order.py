@@ -36,6 +36,11 @@ class Order:
         """How many hosts send data."""
         return sum(bool(host.program["sends"]) for host in self.job.hosts.values())
 
+    @property
+    def has_local_paths(self) -> bool:
+        """Two of its hosts share a T0."""
+        return any(not end.is_cross_t1 for host in self.job.hosts.values() for end in host.ends)
+
     def share_done(self, answers: Mapping[str, Any]) -> float:
         """How much of it is over, 0 to 1, from what hosts report."""
         duration_ns = self.job.parameters.get("duration_ns")

@@ -27,7 +27,7 @@ from testbed.instance.order import LATENCY_TDF, Order, order_of
 from testbed.instance.runfolder import Owner, RunFolder, provenance
 from testbed.instance.runresult import result_document
 from testbed.instance.testbed import Testbed
-from testbed.intent.dilation import require_drainable
+from testbed.intent.dilation import require_drainable, round_up_125
 from testbed.intent.run import from_document, require_hosts
 from testbed.intent.topology import topology_document
 from testbed.transport.mrc.choices import (
@@ -36,6 +36,7 @@ from testbed.transport.mrc.choices import (
     DEFAULT_TIMEOUT,
 )
 from testbed.transport.mrc.reliability.retry import RetrySchedule
+from topologies.numbers import base_rtt_ns
 from workloads.job import Job
 
 _RETRY_BUDGET_NS = RetrySchedule(
@@ -191,7 +192,12 @@ class Runs:
         asked = self._testbed.request
         if not asked.tdf_is_assumed:
             return asked.tdf
-        return known.tdf_for(self._spec, order.senders) if order.is_bandwidth else LATENCY_TDF
+        if not order.is_bandwidth:
+            return LATENCY_TDF
+        # What was tried was cross-T1; a shorter round trip leaves less room for being late.
+        tdf = known.tdf_for(self._spec, order.senders)
+        shortest_ns = base_rtt_ns(self._spec, not order.has_local_paths)
+        return round_up_125(-(-tdf * base_rtt_ns(self._spec) // shortest_ns))
 
     def _calibrated(self, active: ActiveRun) -> Calibration:
         """What the run needs to know of this machine: known, kept from before, or measured."""
