@@ -60,29 +60,30 @@ class Timing:
         return max(0, links * self.link_delay_ns * self.clock.tdf - transit_ns)
 
 
-Send = Callable[[int, bytes], None]
-"""(plane, datagram): put it on the wire."""
+Send = Callable[[bytes], object]
+"""Put a datagram on the wire of one plane."""
 Watch = Callable[[int, int, bytes, bool], None]
 """(emulated ns, plane, datagram, is_arrival): told of every frame that leaves or arrives."""
 
 
 class Driver:
-    """``driven`` over ports 0 to ``ports`` - 1, all with carrier unless told otherwise.
+    """``driven`` over a port for each of ``wires``, all with carrier unless told otherwise.
 
     ``wall_ns()`` is CLOCK_MONOTONIC; ``on_start`` is called once, at emulated time 0.
     ``lateness`` counts how late everything was that was due, in emulated ns.
     """
 
     def __init__(
-        self, driven: Driven, ports: int, timing: Timing, send: Send,
+        self, driven: Driven, wires: Sequence[Send], timing: Timing,
         wall_ns: Callable[[], int], watch: Watch | None = None,
         on_start: Callable[[int], None] | None = None,
     ) -> None:  # fmt: skip
         self.driven = driven
         self.timing = timing
-        self.ports: Sequence[NicPort] = [NicPort(i, timing.rate_bps) for i in range(ports)]
+        planes = range(len(wires))
+        self.ports: Sequence[NicPort] = [NicPort(plane, timing.rate_bps) for plane in planes]
         self.lateness = Lateness()
-        self._send, self._wall_ns, self._watch = send, wall_ns, watch
+        self._wires, self._wall_ns, self._watch = wires, wall_ns, watch
         self._on_start = on_start
         self._zero_ns, self._tdf = timing.clock.zero_ns, timing.clock.tdf
         self._holds_ns = [
@@ -95,7 +96,7 @@ class Driver:
         # (due, _START or _FREE or the number of an arrival, plane, datagram)
         self._events: list[tuple[int, int, int, bytes]] = []
         self._arrivals = 0
-        self._idle = self._up = (1 << ports) - 1
+        self._idle = self._up = (1 << len(wires)) - 1
         self._now_ns = 0
         self._deadlines_now = 0
         if on_start is not None:
@@ -231,7 +232,7 @@ class Driver:
         assert datagram is not None
         if self._watch is not None:
             self._watch(now_ns, plane, datagram, False)
-        self._send(plane, datagram)
+        self._wires[plane](datagram)
         return port.bit
 
     def _pump(self, now_ns: int) -> int:

@@ -43,6 +43,7 @@ class Host:
         }
         self.probing = Probing(config, self.ports, self._ask)
         self.run: HostRun | None = None
+        self._wires = [self.ports[plane].send_datagram for plane in sorted(self.ports)]
         self._transit_ns: Mapping[int, int] = {}
         self._data = DataPorts(self.ports, self._on_frame, self._on_carrier)
         self._driver: Driver | None = None
@@ -120,7 +121,7 @@ class Host:
         """Open a device for a run; it takes the ports over when the run starts."""
         if self.run is not None:
             raise TestbedError(f"run {self.run.order.number} is on this host: end it first")
-        self.run = HostRun(self.config, order, self._send)
+        self.run = HostRun(self.config, order, self._wires)
         return self.run
 
     def start(self, zero_ns: int) -> None:
@@ -152,13 +153,9 @@ class Host:
             spec, host, host_routes(spec, host), random.Random(f"idle {host}"))
         self._endpoint = context.endpoint
         self._driver = Driver(
-            context.endpoint, spec.planes, timing_of(spec, clock, self._transit_ns),
-            self._send, time.monotonic_ns)
+            context.endpoint, self._wires, timing_of(spec, clock, self._transit_ns),
+            time.monotonic_ns)
         self._driver.set_carrier(self._data.up_ports)
-
-    def _send(self, plane: int, datagram: bytes) -> None:
-        port = self.ports[plane]
-        port.send(port.header + datagram)
 
     # --- what it tells -------------------------------------------------------------
 

@@ -38,7 +38,7 @@ _STATISTICS = struct.Struct("=II")  # struct tpacket_stats: packets, drops
 _TIMESPEC = struct.Struct("@qq")
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
 _BUFFER_BYTES = 16384  # above link MTU 9000, so that a longer frame is seen to be one
-_BATCH = 64
+_BATCH = 256
 
 # What a send or receive says when the interface, not the program, is at fault.
 _DOWN = frozenset({errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.ENETUNREACH})
@@ -137,17 +137,23 @@ class Port:
         assert self._socket is not None, "port used before open() or after close()"
         return self._socket
 
+    def send_datagram(self, datagram: bytes) -> bool:
+        """Send a datagram to the switch this port is linked to; see `send`."""
+        return self.send(self.header + datagram)
+
     def send(self, frame: bytes) -> bool:
         """Send one whole Ethernet frame; False (and counted) where the port refuses it."""
+        assert self._socket is not None, "port used before open() or after close()"
         try:
-            self._sock.send(frame)
+            self._socket.send(frame)
         except OSError as error:
             if error.errno not in _DOWN | _REFUSED:
                 raise
             self._count_error(errno.errorcode[error.errno])
             return False
-        self.counters.sent += 1
-        self.counters.sent_bytes += len(frame)
+        counters = self.counters
+        counters.sent += 1
+        counters.sent_bytes += len(frame)
         return True
 
     def _count_error(self, name: str) -> None:
@@ -155,7 +161,7 @@ class Port:
         errors[name] = errors.get(name, 0) + 1
 
     def receive(self) -> Iterator[tuple[memoryview, int]]:
-        """Frames that wait in the socket, at most 64 per call, each with its arrival.
+        """Frames that wait in the socket, at most 256 per call, each with its arrival.
 
         Arrival is wall-clock ns (CLOCK_REALTIME), taken by the kernel. The view is
         valid until the next frame is asked for. Never blocks.

@@ -14,7 +14,7 @@ import contextlib
 import gc
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,13 +100,13 @@ def timing_of(spec: ClosSpec, clock: EmulatedClock, transit_ns: Mapping[int, int
 
 
 class HostRun:
-    """A run on this host. ``send(plane, datagram)`` puts a datagram on the wire."""
+    """A run on this host, whose datagrams of each plane leave by one of ``wires``."""
 
-    def __init__(self, config: AgentConfig, order: RunOrder, send: Send) -> None:
+    def __init__(self, config: AgentConfig, order: RunOrder, wires: Sequence[Send]) -> None:
         spec = config.spec
         if spec is None:
             raise TestbedError("this host has no MRC device: configure it with its topology")
-        self.config, self.order, self._spec, self._send = config, order, spec, send
+        self.config, self.order, self._spec, self._wires = config, order, spec, wires
         rng = random.Random(f"host {config.host} seed {order.seed}")
         self.context = open_device(spec, config.host, host_routes(spec, config.host), rng)
         self._setup = HostSetup(self.context, order.ends, spec.payload_bytes, rng)
@@ -136,9 +136,9 @@ class HostRun:
             raise TestbedError("the run is not connected: send connect before start")
         clock = EmulatedClock(zero_ns, self.order.tdf)
         self._driver = Driver(
-            self._application, self._spec.planes,
-            timing_of(self._spec, clock, self.order.transit_ns), self._send,
-            time.monotonic_ns, self._watch if self._captures else None,
+            self._application, self._wires,
+            timing_of(self._spec, clock, self.order.transit_ns), time.monotonic_ns,
+            self._watch if self._captures else None,
             on_start=self._application.start,
         )  # fmt: skip
         self._driver.set_carrier(up_ports)

@@ -119,7 +119,7 @@ def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
     if ready["paths_checked"] < ready["paths_total"]:
         checked += f" (a sample of all {ready['paths_total']:,})"
     suffix = Layout(summary["name"]).name_option
-    tdf_note = " (assumed; not calibrated)" if summary["tdf_is_assumed"] else ""
+    tdf_note = "; every run chooses its own" if summary["tdf_is_assumed"] else ""
     print(f"{paint('ready', 'green')} in {summary['total_s']:.1f} s: {checked}")
     print(f"  data plane     {summary['dataplane_detail']}")
     print(f"  controller     {summary['controller']}")
@@ -128,6 +128,7 @@ def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
     for command, why in (
         (f"status{suffix}", "what is up"),
         (f"probe h0 h{summary['hosts'] - 1}{suffix}", "every path between two hosts"),
+        (f"run write-bw h0 h{summary['hosts'] - 1}{suffix}", "MRC at line rate, as ib_write_bw"),
         (f"fail switch:p0-t1-0{suffix}", "crash a T1 (and `heal` it)"),
         (f"down{suffix}", "take it all away"),
     ):

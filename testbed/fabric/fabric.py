@@ -138,7 +138,11 @@ class Fabric:
         for switch in self.graph.switches:
             ipr = self.wiring.netlink.socket(switch.name)
             for port in switch.ports:
-                shaping.set_rate(ipr, port.slot, self.base_config(port.slot).drain_rate_bps)
+                wanted_bps = self.base_config(port.slot).drain_rate_bps
+                shaping.set_rate(ipr, port.slot, wanted_bps)
+                if shaping.read_rate_bps(ipr, port.slot) != wanted_bps // 8 * 8:
+                    raise TestbedError(f"port {port.interface} did not take its new rate; take "
+                                       "the instance down and up again")
 
     def counters(self) -> dict[int, PortCounters]:
         """Counters of every port, by slot."""

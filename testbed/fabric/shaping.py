@@ -241,6 +241,15 @@ def set_rate(ipr: IPRoute, ifindex: int, drain_rate_bps: int) -> None:
     _send(ipr, ifindex, "rate change", messages)
 
 
+def read_rate_bps(ipr: IPRoute, ifindex: int) -> int:
+    """The drain rate a shaped port has now, to the whole byte per second; 0 without one."""
+    for message in ipr.get_classes(index=ifindex):
+        if message["handle"] == _PORT_CLASS:
+            parameters = message.get_attr("TCA_OPTIONS").get_attr("TCA_HTB_PARMS")
+            return int(parameters["rate"]) * 8
+    return 0
+
+
 def _check_rate(drain_rate_bps: int) -> None:
     if not 8 <= drain_rate_bps < 1 << 35:
         raise ValueError(

@@ -15,6 +15,7 @@ from testbed.errors import TestbedError
 from testbed.intent.dilation import round_up_125
 from topologies.spec import ClosSpec
 
+_MARGIN_PERCENT = 150
 CACHE = Path(os.environ.get("TESTBED_CACHE", "/var/cache/mrc-testbed"))
 
 
@@ -41,15 +42,18 @@ class Calibration:
         return replace(self, all_tdf=tdf)
 
     def tdf_for(self, spec: ClosSpec, senders: int) -> int:
-        """The TDF at which so many hosts may send at line rate; `covers` must say it is known.
+        """A TDF at which so many hosts may send at line rate; `covers` must say it is known.
 
-        Of more than one what was measured with all is taken in proportion, rounded up.
+        One step above the smallest that was trusted, so that a moment's other load on the
+        machine does not cost the verdict. Of more than one sender what was measured with
+        all is taken in proportion.
         """
-        if senders == 1:
-            assert self.pair_tdf is not None
-            return self.pair_tdf
-        assert self.all_tdf is not None
-        return round_up_125(-(-self.all_tdf * senders // spec.host_count))
+        least = self.pair_tdf
+        if senders != 1:
+            assert self.all_tdf is not None
+            least = -(-self.all_tdf * senders // spec.host_count)
+        assert least is not None
+        return round_up_125(-(-least * _MARGIN_PERCENT // 100))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; `from_dict` reads it back."""

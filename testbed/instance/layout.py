@@ -63,6 +63,11 @@ class Layout:
         return self.root / "instance.log"
 
     @property
+    def open_run(self) -> Path:
+        """Names the folder of the run under way, so that whoever ends it can close it."""
+        return self.root / "run"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

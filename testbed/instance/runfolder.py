@@ -136,6 +136,27 @@ def _revision_of(folder: Path, name: str) -> str | None:
     return None
 
 
+# --- Cut off -----------------------------------------------------------------------------
+
+
+def close_cut_off(path: Path, why: str, ended: datetime) -> None:
+    """Close the folder of a run whose instance is gone: partial, and not to be believed.
+
+    A folder that is closed already, or is none, is left as it is. Raises OSError where it
+    cannot be written.
+    """
+    file = path / "manifest.json"
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        manifest = json.loads(file.read_text())
+        if manifest["state"] == "running":
+            owner = file.stat()
+            closed = closed_manifest(manifest, "partial", Verdict("invalid", (why,)), ended)
+            unfinished = file.with_name(".manifest.json.new")
+            unfinished.write_text(json_text(closed))
+            os.chown(unfinished, owner.st_uid, owner.st_gid)
+            unfinished.replace(file)
+
+
 # --- The folder --------------------------------------------------------------------------
 
 

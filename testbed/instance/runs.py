@@ -108,6 +108,13 @@ class Runs:
             self._require_idle()
             self._testbed.set_tdf(tdf, self._next_number(), {})
 
+    def calibrate(self, senders: int) -> dict[str, Any]:
+        """What is known of this machine, with the smallest trusted TDF for so many senders (1,
+        or all hosts), measured anew. Raises InstanceError while a run is on."""
+        with self._lock:
+            self._require_idle()
+            return self._calibrator.know(senders, lambda _words: None, is_anew=True).to_dict()
+
     def summary(self) -> dict[str, Any] | None:
         """The run under way, or what came of the last one; None before the first."""
         active = self._active
@@ -173,6 +180,8 @@ class Runs:
         except BaseException as error:
             _abandon(folder, error)
             raise
+        finally:
+            self._testbed.layout.open_run.unlink(missing_ok=True)
         return result
 
     def _folder(self, active: ActiveRun, parent: Path, owner: Owner) -> RunFolder:
@@ -180,6 +189,7 @@ class Runs:
         made_with = provenance(self._testbed.fabric.describe_dataplane(), order.job.seed,
                                active.tdf, CHECKOUT)
         folder = RunFolder.make(parent, order.what, owner, made_with, datetime.now(UTC))
+        self._testbed.layout.open_run.write_text(str(folder.path))
         folder.write_spec({**order.document, "tdf": active.tdf,
                            "topology": topology_document(self._spec)})
         return folder

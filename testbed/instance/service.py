@@ -46,7 +46,8 @@ class Service:
         """Answer clients from now on, in the background."""
         methods = (self.summary, self.status, self.paths, self.probe, self.survey, self.fail,
                    self.heal, self.node, self.nodes, self.ports, self.tune,
-                   self.run_start, self.job_start, self.run_state, self.run_stop, self.set_tdf)
+                   self.run_start, self.job_start, self.run_state, self.run_stop, self.set_tdf,
+                   self.calibrate)
         handlers = {method.__name__: method for method in methods}
         ControlServer(self._testbed.layout.control_socket, handlers).start()
 
@@ -190,6 +191,10 @@ class Service:
     def run_state(self, number: int) -> dict[str, Any]:
         """How far a run is, with its result when it is over."""
         return self._runs.state(number)
+
+    def calibrate(self, senders: int) -> dict[str, Any]:
+        """Measure the smallest trusted time dilation for one sender, or for all hosts."""
+        return self._runs.calibrate(senders)
 
     def set_tdf(self, tdf: int) -> None:
         """Run the fabric at this time dilation until the next run chooses its own."""

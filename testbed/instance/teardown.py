@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 
 from testbed.errors import InstanceError, MachineError
 from testbed.fabric.cgroup import FAMILY, Cgroup, hierarchy
 from testbed.instance.layout import Layout, Liveness, all_names
+from testbed.instance.runfolder import close_cut_off
 
+_CUT_OFF = "the instance was taken down, or died, before the run was over: run it again"
 _PATIENCE_S = 5.0
 
 
@@ -32,8 +36,15 @@ def tear_down(name: str) -> bool:
         time.sleep(0.005)
         cgroup.kill()
     cgroup.remove()
+    _close_open_run(layout)
     layout.remove()
     return True
+
+
+def _close_open_run(layout: Layout) -> None:
+    """A run that was under way will not be finished: say so in its folder."""
+    with contextlib.suppress(OSError):
+        close_cut_off(Path(layout.open_run.read_text()), _CUT_OFF, datetime.now(UTC))
 
 
 def known_instances() -> list[str]:

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 BLASTER = Path(__file__).with_name("blaster.py")
 CASES = [(name, plane) for name in ("tiny", "quad", "octo") for plane in ("ovs", "linux")]
 BLAST_S = 1.0
+RUN_S = 3
+PATIENCE_S = 600.0
 LOST = 0.001  # of bare frames, at most, where a dilation counts as carried
 
 
@@ -37,15 +38,6 @@ def testbed(*words: str) -> Any:
     if done.returncode not in (0, 1):
         sys.exit(f"testbed {' '.join(words)} failed: {done.stderr}")
     return json.loads(done.stdout) if done.stdout else None
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """Frames per second that arrived, and microseconds of CPU each cost, the machine's idle
-    time of before taken off."""
-
-    pps: float
-    cpu_us: float
 
 
 class Blaster:
@@ -105,6 +97,14 @@ def bare_frames(name: str, spec: ClosSpec, senders: int, from_tdf: int) -> dict[
     return found
 
 
+def calibrated(name: str, spec: ClosSpec) -> dict[str, int]:
+    """The smallest trusted dilations."""
+    with Control(name) as control:
+        pair = control.call("calibrate", {"senders": 1}, PATIENCE_S)
+        every = control.call("calibrate", {"senders": spec.host_count}, PATIENCE_S)
+    return {"pair_tdf": pair["pair_tdf"], "all_tdf": every["all_tdf"]}
+
+
 def measure(topology: str, dataplane: str) -> dict[str, Any]:
     """One row of the table."""
     name = f"bench-{topology}"
@@ -114,11 +114,8 @@ def measure(topology: str, dataplane: str) -> dict[str, Any]:
             spec = ClosSpec(**control.call("nodes")["spec"])
         far = across(spec)[0][1]
         with tempfile.TemporaryDirectory() as folder:
-            calibrated = testbed("run", "write-bw", "h0", f"h{far}", "--name", name, "--out",
-                                 folder, "--recalibrate", "--duration", "20us")
-            known = calibrated["calibration"]
-            seconds = 3
-            duration_us = max(50, seconds * 1_000_000 // known["pair_tdf"])
+            known = calibrated(name, spec)
+            duration_us = max(50, RUN_S * 1_000_000 // known["pair_tdf"])
             run = testbed("run", "write-bw", "h0", f"h{far}", "--name", name, "--out", folder,
                           "--duration", f"{duration_us}us", "--tdf", str(known["pair_tdf"]))
         sent = sum(host["sent"] for host in run["hosts"].values())

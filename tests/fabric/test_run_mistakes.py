@@ -92,3 +92,29 @@ def test_a_run_is_reported_as_perftest_does(small: Running, tmp_path: Path) -> N
     assert lines[header + 1].split()[:2] == ["32768", "40"]
     assert lines[header + 2].endswith("h0 -> h3")
     assert lines[header + 3].endswith("h3 -> h0")
+
+
+def test_a_run_that_is_cut_off_leaves_a_partial_folder(
+    bring_up: Callable[..., Running], tmp_path: Path
+) -> None:
+    """`down` in the middle: what there is is kept, and marked as nothing to believe in."""
+    short_lived = bring_up("tiny", "--dataplane", "linux")
+    client = subprocess.Popen(
+        [sys.executable, "-m", "testbed", "run", "write-bw", "h0", "h3", "--name",
+         short_lived.name, "--duration", "100ms", "--tdf", "20000", "--out", str(tmp_path)],
+        cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def is_running() -> bool:
+        run = short_lived.call("status")["run"]
+        return bool(run) and run["phase"] == "running"
+
+    eventually(is_running)
+    short_lived.down()
+    _, said = client.communicate(timeout=30)
+    assert client.returncode == 4
+    assert "went down" in said or "lost the instance" in said
+    (folder,) = [path for path in tmp_path.iterdir() if path.name != "latest"]
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["state"], manifest["verdict"]["word"]) == ("partial", "invalid")
+    assert "taken down" in manifest["verdict"]["reasons"][0]
+    assert not (folder / "COMPLETE").exists()

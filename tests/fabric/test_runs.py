@@ -264,3 +264,17 @@ def test_a_capture_has_every_frame(healthy: Running, tmp_path: Path) -> None:
     assert len(opcodes) >= 10 * 8
     writes = [opcode for opcode in opcodes if int(opcode, 0) in WRITE_OPCODES]
     assert len(writes) == 10 * 8
+
+
+def test_ports_and_agents_follow_the_dilation_of_a_run(healthy: Running, tmp_path: Path) -> None:
+    """In place: the queues stay, the rates are those of the run, and it drains at them."""
+    for tdf in (5_000, 20_000):
+        job = plan_write_bandwidth(spec_of(healthy), 0, 3, size=SIZE, qps=1, iters=20, depth=20)
+        before = healthy.call("status")["uptime_s"]
+        result = healthy.finish(healthy.begin(job, tdf, tmp_path))
+        require_whole(result, 20 * SIZE)
+        assert healthy.call("status")["tdf"] == tdf
+        emulated_us = max(row["last_done_ns"] for row in result["streams"]) / 1000
+        wall_s = healthy.call("status")["uptime_s"] - before
+        assert wall_s >= emulated_us * tdf / 1e6
+    assert healthy.call("status")["problems"] == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from functools import partial
 
 import pytest
 
@@ -70,7 +71,8 @@ class Bench:
         self.started: list[int] = []
         timing = Timing(EmulatedClock(ZERO_NS, TDF), link_delay_ns, RATE_BPS, 4096, TRANSIT_NS)
         self.driver = Driver(
-            self.endpoint, 2, timing, self.send, lambda: self.wall_ns,
+            self.endpoint, [partial(self.send, 0), partial(self.send, 1)], timing,
+            lambda: self.wall_ns,
             lambda now, plane, _data, is_in: self.seen.append((now, plane, is_in)),
             self.started.append,
         )  # fmt: skip
