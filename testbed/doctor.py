@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from testbed.errors import MachineError, TestbedError
 from testbed.fabric import datapath, trials
 from testbed.fabric.cgroup import hierarchy
+from testbed.fabric.ovs import find_jemalloc
 from testbed.instance import selftest
 from testbed.instance.layout import Layout, Liveness
 from testbed.instance.teardown import known_instances
@@ -83,6 +84,11 @@ def _tools() -> Iterator[Check]:
         path = shutil.which(tool)
         yield Check(tool.rsplit("/", 1)[-1], OK if path else MISSING, path or "not installed",
                     f"make install (or apt-get install {package})")
+
+
+    jemalloc = find_jemalloc()
+    yield Check("jemalloc", OK if jemalloc else WARNING, str(jemalloc or "not installed"),
+                "make install (or apt-get install libjemalloc2); Open vSwitch is slower without")
 
 
 def _packages() -> Iterator[Check]:

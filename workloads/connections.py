@@ -307,7 +307,7 @@ def by_connection(rows: Iterable[Mapping[str, Any]]) -> dict[int, Mapping[str, A
     """Rows of JSON by their ``connection``. Raises WorkloadError where two have one number."""
     keyed: dict[int, Mapping[str, Any]] = {}
     for row in rows:
-        number = row.get("connection")
+        number = row.get("connection") if isinstance(row, Mapping) else None
         if type(number) is not int or number in keyed:
             raise WorkloadError(
                 f"connection {number} is told twice or is no number: tell each once"

@@ -22,6 +22,7 @@ OnCarrier = Callable[[Port, bool], None]
 
 # The agent wakes at most this often per link delay: what is due meanwhile is done together.
 _WAKES_PER_LINK_DELAY = 10
+_MOST_ROUNDS = 64  # of at most 256 frames from each port
 
 
 class DataPorts:
@@ -71,15 +72,22 @@ class DataPorts:
         return sum(1 << plane for plane, port in self._ports.items() if self.has_carrier(port))
 
     def read(self) -> None:
-        """Hand over every frame that waits. A port that is fed faster than it is read ends it
-        at some point all the same: the rest comes with the next call."""
+        """Hand over every frame that waits.
+
+        A port that is fed faster than it is read ends that all the same: the rest comes with
+        the next call.
+        """
         on_frame = self._on_frame
         self._woke_at_ns = time.monotonic_ns()
-        for fd, _ in self._epoll.poll(0):
-            port = self._by_fd[fd]
+        for _ in range(_MOST_ROUNDS):
+            ready = self._epoll.poll(0)
+            if not ready:
+                return
             ahead_ns = time.time_ns() - time.monotonic_ns()
-            for frame, received_at_ns in port.receive():
-                on_frame(port, frame, received_at_ns - ahead_ns)
+            for fd, _ in ready:
+                port = self._by_fd[fd]
+                for frame, received_at_ns in port.receive():
+                    on_frame(port, frame, received_at_ns - ahead_ns)
 
     def pace(self, driver: Driver) -> int | None:
         """When to look again for this driver's sake; decides whether frames wake the agent."""

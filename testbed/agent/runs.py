@@ -88,7 +88,7 @@ def read_transit(take: Params) -> dict[int, int]:
     """Transit times by links crossed: ``{"2": 40000, "4": 120000}``."""
     found = {}
     for links, ns in take.mapping("transit_ns").items():
-        if not (links.isdigit() and type(ns) is int and ns >= 0):
+        if not (links.isdecimal() and type(ns) is int and ns >= 0):
             raise ParamsError(f"transit_ns has {links!r}: {ns!r}, expected links and ns")
         found[int(links)] = ns
     return found
@@ -114,6 +114,7 @@ class HostRun:
         self._driver: Driver | None = None
         self._captures: dict[int, Capture] = {}
         self._events: list[dict[str, Any]] = []
+        self._events_lost = 0
 
     def describe(self) -> list[dict[str, Any]]:
         """What the peers must know."""
@@ -188,8 +189,10 @@ class HostRun:
         """EVs in use per plane, over all queue pairs of this host."""
         counts = [0] * self._spec.planes
         for qp in self._qps():
+            usable = qp.paths.usable_ports if qp.paths else 0
             for entry in qp.paths.entries() if qp.paths else ():
-                counts[entry.port] += entry.is_active and entry.is_sendable
+                is_used = entry.is_active and entry.is_sendable and usable >> entry.port & 1
+                counts[entry.port] += bool(is_used)
         return counts
 
     def paths(self, peer: bytes) -> list[dict[str, Any]]:
@@ -221,6 +224,7 @@ class HostRun:
             "ports": [{"plane": port.plane, "lost_ns": port.lost_ns, "sent": port.sent_frames,
                        "sent_bytes": port.sent_bytes} for port in self._driver.ports],
             "events": self._events,
+            "events_lost": self._events_lost,
             "captures_lost": sum(capture.lost for capture in self._captures.values()),
             "ended_ns": self._driver.now_ns,
         }
@@ -235,8 +239,10 @@ class HostRun:
     def _note_events(self) -> None:
         assert self._application is not None
         for event in self._application.poll_events():
-            if len(self._events) < _KEPT_EVENTS:
+            if len(self._events) < _KEPT_EVENTS or isinstance(event, QpFailed):
                 self._events.append(_describe(event))
+            else:
+                self._events_lost += 1
 
     # --- captures ------------------------------------------------------------------
 

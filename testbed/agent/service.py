@@ -19,6 +19,7 @@ from testbed.agent.probing import read_request
 from testbed.agent.runs import RunOrder, read_transit
 from testbed.errors import TestbedError
 from testbed.rpc import Failure, Message, Notification, Request, Response, failure_of
+from workloads.connections import by_connection
 
 _NS_PER_MS = 1_000_000
 _LAST_WORDS_NS = 1_000_000_000
@@ -166,7 +167,7 @@ class Agent:
 
     def _connect(self, request: Request) -> None:
         take = Params(request.params, "connect")
-        remote = {int(end["connection"]): end for end in take.list("ends")}
+        remote = by_connection(take.list("ends"))
         take.finish()
         self._configured().require_run().connect(remote)
 
@@ -180,7 +181,7 @@ class Agent:
 
     def _verify(self, request: Request) -> dict[str, Any]:
         take = Params(request.params, "verify")
-        peers = {int(connection): told for connection, told in take.mapping("peers").items()}
+        peers = by_connection(take.list("peers"))
         take.finish()
         return self._configured().require_run().verify(peers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -11,9 +12,10 @@ from typing import Any
 
 from testbed.cli.output import note, print_json
 from testbed.cli.perftest import progress_line, report
+from testbed.errors import TestbedError
 from testbed.instance.client import Control
 from testbed.intent.names import parse_instance_name
-from testbed.intent.run import KINDS, RawRun, RunRequest, resolve_run
+from testbed.intent.run import KINDS, RawRun, resolve_run
 from topologies.spec import ClosSpec
 
 _POLL_S = 0.2
@@ -59,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         number = control.call("run_start", {
             "request": request.to_document(), "folder": str(arguments.out.resolve()),
             **_owner()})
-        result, was_interrupted = _follow(control, number, request)
+        result, was_interrupted = _follow(control, number)
     print_json(result) if arguments.json else print(report(result), end="")
     return 130 if was_interrupted else _exit_code(result)
 
@@ -78,58 +80,71 @@ def _owner() -> dict[str, int]:
             "gid": int(os.environ.get("SUDO_GID", os.getgid()))}
 
 
-def _follow(control: Control, number: int, request: RunRequest) -> tuple[dict[str, Any], bool]:
+def _follow(control: Control, number: int) -> tuple[dict[str, Any], bool]:
     """Wait for the result and show progress; the first Ctrl-C ends the run early."""
-    shown = _Progress(request)
+    shown = _Progress()
     was_interrupted = False
-    while True:
-        try:
-            state = control.call("run_state", {"number": number})
-            if state["result"] is not None:
+    try:
+        while True:
+            try:
+                state = control.call("run_state", {"number": number})
+                if state["result"] is not None:
+                    shown.tell_notes(state)
+                    return state["result"], was_interrupted
+                shown.show(state)
+                time.sleep(_POLL_S)
+            except KeyboardInterrupt:
+                if was_interrupted:
+                    raise
+                was_interrupted = True
                 shown.end()
-                return state["result"], was_interrupted
-            shown.show(state)
-            time.sleep(_POLL_S)
-        except KeyboardInterrupt:
-            if was_interrupted:
-                raise
-            was_interrupted = True
-            shown.end()
-            note("ending the run; what is under way is finished (Ctrl-C again leaves it)")
-            control.call("run_stop", {"number": number})
+                note("ending the run; what is under way is finished (Ctrl-C again leaves it)")
+                control.call("run_stop", {"number": number})
+    except TestbedError as error:
+        if not was_interrupted:
+            raise
+        shown.end()
+        note(str(error))  # most often that there was nothing yet that could have a result
+        raise KeyboardInterrupt from None
+    finally:
+        shown.end()
 
 
 class _Progress:
     """One line that is written over on a terminal, now and then a line elsewhere."""
 
-    def __init__(self, request: RunRequest) -> None:
-        self._request = request
+    def __init__(self) -> None:
         self._is_live = sys.stderr.isatty()
         self._told_at_s = time.monotonic()
-        self._words = ""
+        self._told_notes = 0
 
     def show(self, state: dict[str, Any]) -> None:
         """Tell how far the run is."""
-        if state["phase"] == "calibrating" and state["words"]:
-            self._say(state["words"])
-        elif self._is_live:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
-            sys.stderr.write("\r\033[K" + progress_line(state, width))
-            sys.stderr.flush()
+        self.tell_notes(state)
+        if state["phase"] == "calibrating":
+            return
+        if self._is_live:
+            with contextlib.suppress(OSError):  # a terminal that has gone sees nothing
+                width = os.get_terminal_size(sys.stderr.fileno()).columns
+                sys.stderr.write("\r\033[K" + progress_line(state, width))
+                sys.stderr.flush()
         elif time.monotonic() - self._told_at_s > _QUIET_EVERY_S:
             self._told_at_s = time.monotonic()
             note(progress_line(state, 100))
 
-    def _say(self, words: str) -> None:
-        if words != self._words:
-            self._words = words
-            note(words)
+    def tell_notes(self, state: dict[str, Any]) -> None:
+        """Print the sentences that are new, each on a line of its own."""
+        for text in state["notes"][self._told_notes:]:
+            self.end()
+            note(text)
+        self._told_notes = len(state["notes"])
 
     def end(self) -> None:
         """Leave the line to whatever is printed next."""
         if self._is_live:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
+            with contextlib.suppress(OSError):
+                sys.stderr.write("\r\033[K")
+                sys.stderr.flush()
 
 
 def _exit_code(result: dict[str, Any]) -> int:

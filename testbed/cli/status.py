@@ -101,10 +101,13 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: {paint(verdict['word'], _COLOURS[verdict['word']])}"
         yield from (f"  {reason}" for reason in verdict["reasons"])
         return
+    if run["error"]:
+        yield paint(f"{name}: failed, {run['error']}", "red")
+        return
     yield (f"{name}: {run['phase']}, {100 * run['share']:.0f} %, "
            f"{max(0, run['emulated_ns']) / 1000:,.0f} us emulated, time dilation {run['tdf']:,}")
-    if run["phase"] == "calibrating" and run["words"]:
-        yield f"  {run['words']}"
+    if run["phase"] == "calibrating" and run["notes"]:
+        yield f"  {run['notes'][-1]}"
     if run["hosts"]:
         yield table(("HOST", "SENDS (Gb/s)", "ACTIVE EVS BY PLANE", "RESENT", "LATE P99"), [
             (row["host"], f"{row['goodput_bps'] / 1e9:.1f}",

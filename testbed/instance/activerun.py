@@ -16,6 +16,8 @@ from testbed.instance.order import Order
 class ActiveRun:
     """Written by the thread that carries the run out, read by any.
 
+    ``notes`` are sentences for people, in order.
+
     ``phase``: preparing, calibrating, running, finishing, done or failed. ``answers`` is
     what each host last said of itself; ``rates_bps`` what each had acknowledged per
     emulated second since it said so before.
@@ -24,7 +26,7 @@ class ActiveRun:
     number: int
     order: Order
     phase: str = "preparing"
-    words: str = ""
+    notes: list[str] = field(default_factory=list)
     tdf: int = 0
     running_since_s: float | None = None
     answers: Mapping[str, Any] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class ActiveRun:
     def on_progress(self, answers: Mapping[str, Any]) -> None:
         """Hosts have said how far they are."""
         self.rates_bps |= _rates_bps(self.answers, answers)
-        self.answers = answers
+        self.answers = {**self.answers, **answers}  # one that is silent is where it was
         if self.running_since_s is None and any(a["now_ns"] > 0 for a in answers.values()):
             self.phase, self.running_since_s = "running", time.monotonic()
 
@@ -63,7 +65,7 @@ class ActiveRun:
         answers, since_s = self.answers, self.running_since_s
         return {
             "number": self.number, "what": self.order.what, "phase": self.phase,
-            "words": self.words, "tdf": self.tdf,
+            "notes": list(self.notes), "tdf": self.tdf,
             "emulated_ns": max((a["now_ns"] for a in answers.values()), default=0),
             "bytes_done": sum(a.get("bytes_done", 0) for a in answers.values()),
             "share": self.order.share_done(answers),

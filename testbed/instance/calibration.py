@@ -33,7 +33,8 @@ class Calibration:
 
     def covers(self, senders: int) -> bool:
         """Whether it says how fast time may run for so many senders (0: not asked)."""
-        return senders == 0 or (self.pair_tdf if senders == 1 else self.all_tdf) is not None
+        is_pair_known, is_all_known = self.pair_tdf is not None, self.all_tdf is not None
+        return senders == 0 or (is_pair_known and (senders == 1 or is_all_known))
 
     def with_tdf(self, senders: int, tdf: int) -> Calibration:
         """Knowing this too: of one sender, or of all."""
@@ -46,13 +47,13 @@ class Calibration:
 
         One step above the smallest that was trusted, so that a moment's other load on the
         machine does not cost the verdict. Of more than one sender what was measured with
-        all is taken in proportion.
+        all is taken in proportion, but never less than for one.
         """
+        assert self.pair_tdf is not None
         least = self.pair_tdf
         if senders != 1:
             assert self.all_tdf is not None
-            least = -(-self.all_tdf * senders // spec.host_count)
-        assert least is not None
+            least = max(least, -(-self.all_tdf * senders // spec.host_count))
         return round_up_125(-(-least * _MARGIN_PERCENT // 100))
 
     def to_dict(self) -> dict[str, Any]:

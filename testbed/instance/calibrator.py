@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 
-from testbed.errors import TestbedError
+from testbed.errors import InstanceError, TestbedError
 from testbed.forwarding.paths import Path, paths
 from testbed.instance import calibration
 from testbed.instance.calibration import Calibration
@@ -45,13 +45,16 @@ class Calibrator:
         self._testbed, self._next_number = testbed, next_number
         self._spec = testbed.request.spec
         self._known: Calibration | None = None
+        self._is_stopping: Callable[[], bool] = lambda: False
 
-    def know(self, senders: int, tell: Tell, *, is_anew: bool = False) -> Calibration:
+    def know(self, senders: int, tell: Tell, *, is_anew: bool = False,
+             is_stopping: Callable[[], bool] = lambda: False) -> Calibration:
         """What is known, with the dilation for so many senders (0: for none).
 
         Measured where it is not known from before; ``is_anew`` forgets what is. Raises
-        TestbedError where nothing is carried at all.
+        TestbedError where nothing is carried at all, InstanceError where it is to stop.
         """
+        self._is_stopping = is_stopping
         mark = calibration.fingerprint(self._spec, self._testbed.fabric.describe_dataplane())
         known = None if is_anew else self._known or calibration.load(mark)
         if known is None or not known.covers(senders):
@@ -64,10 +67,12 @@ class Calibrator:
         if known is None:
             tell("calibrating: how long frames take through the idle fabric")
             known = Calibration(self._transit_ns())
-        if known.covers(senders):
-            return known
-        pairs = across(self._spec)[:1] if senders == 1 else across(self._spec)
-        return known.with_tdf(senders, self._least_trusted(pairs, known.transit_ns, tell))
+        for count in (1, self._spec.host_count):
+            if not known.covers(min(senders, count)):
+                pairs = across(self._spec)[:count]
+                tdf = self._least_trusted(pairs, known.transit_ns, tell)
+                known = known.with_tdf(count, tdf)
+        return known
 
     # --- transit -------------------------------------------------------------------
 
@@ -130,6 +135,8 @@ class Calibrator:
              transit_ns: Mapping[int, int]) -> str:
         """The verdict on a short run, the worse of two where the first is trusted."""
         for _ in range(_TRIES):
+            if self._is_stopping():
+                raise InstanceError("the run was ended while this machine was being calibrated")
             plan = RunPlan(self._next_number(), 0, tdf, trial_job(self._spec, pairs, tdf),
                            transit_ns, _DRAIN_S)
             word = measure(self._testbed, plan, lambda _answers: None).verdict.word

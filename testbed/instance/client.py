@@ -80,6 +80,7 @@ def _connect(layout: Layout) -> socket.socket:
     try:
         connection.connect(str(layout.control_socket))
     except PermissionError:
+        connection.close()
         raise MachineError(f"instance '{layout.name}' belongs to root; use sudo") from None
     except OSError:
         connection.close()

@@ -48,7 +48,7 @@ class Conservation:
         """A NIC port says it has no carrier: an injected fault, or somebody at the link."""
         slots = {nic.slot, nic.peer.slot}
         self._injector.unbalanced_switches.add(nic.peer.node)
-        if not slots & self._injector.state.carrier_down:
+        if not slots & self._injector.dark_on_purpose:
             self._dark |= slots
 
     def unexplained(self) -> dict[str, int]:

@@ -162,7 +162,11 @@ class FleetRun:
             if answers and all(answer["is_settled"] for answer in answers.values()):
                 self._outcome.is_settled = True
                 return
+            if not set(self._names) & set(self._hosts.alive()):
+                return  # nobody is left to finish anything; why, is told of each
             time.sleep(_SETTLE_POLL_S)
+        self._outcome.failures.append(
+            f"what was under way at the end was not acknowledged within {self._plan.drain_s:.0f} s")
 
     def _collect(self) -> None:
         answers, silent = self._hosts.ask("results", self._to_all({}), _CALL_PATIENCE_S)
@@ -182,10 +186,12 @@ class FleetRun:
         """Have every host compare its memory with what its peers say they wrote."""
         said = {self._index(name): answer["program"]["channels"]
                 for name, answer in answers.items()}
-        asked = {host_name(index): {"peers": {str(number): row for number, row in rows.items()}}
+        asked = {host_name(index): {"peers": list(rows.values())}
                  for index, rows in self._plan.job.swap(said).items()}
-        self._outcome.verified, _ = self._hosts.ask(
+        self._outcome.verified, silent = self._hosts.ask(
             "verify", {name: asked[name] for name in answers}, _CALL_PATIENCE_S)
+        self._outcome.failures += [f"nothing was verified on {name}: {self._reason(name, why)}"
+                                   for name, why in silent.items()]
 
     def _index(self, name: str) -> int:
         return next(index for index in self._plan.job.hosts if host_name(index) == name)

@@ -52,6 +52,7 @@ class Injector:
         # Switches that had a NIC link without carrier: frames for it died inside them,
         # uncounted, so what goes in and out of them cannot be balanced any more.
         self.unbalanced_switches: set[str] = set()
+        self.dark_on_purpose: frozenset[int] = frozenset()  # slots whose carrier is ours to take
         self.failures: list[str] = []
 
     def inject(self, action: Action, for_s: float | None = None) -> dict[str, Any]:
@@ -148,11 +149,15 @@ class Injector:
         except Exception:
             with contextlib.suppress(TestbedError):
                 self._move(after, before, [])
+            self.dark_on_purpose = before.carrier_down
             raise
         self.state = after
+        self.dark_on_purpose = after.carrier_down
 
     def _move(self, before: DesiredState, after: DesiredState, new: list[_Record]) -> None:
         step = change(before, after)
+        # Before it happens: agents tell of it on threads of their own.
+        self.dark_on_purpose = before.carrier_down | after.carrier_down
         returning = {slot for slot in step.ports
                      if before.port(slot).blackhole and not after.port(slot).blackhole}
         self._write_ports(step, [slot for slot in step.ports if slot not in returning])

@@ -17,7 +17,7 @@ from testbed.metrics.lateness import Lateness
 from topologies.numbers import base_rtt_ns, data_frame_bytes
 
 _LAG_EVERY_S = 2.0
-_FIRST_LAG_S = 0.3
+_FIRST_LAG_S = 0.2
 # What a port may be behind its model without being slow: HTB's burst and two frames.
 _LAG_ALLOWANCE_FRAMES = 5
 
@@ -36,6 +36,7 @@ class Monitor:
 
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
+        self._prepared = read_cpu_times()
         self._began: CpuTimes | None = None
         self._ended: CpuTimes | None = None
         self._next_lag_s = 0.0
@@ -57,6 +58,14 @@ class Monitor:
             self._next_lag_s = now_s + _LAG_EVERY_S
             self._read_lags()
 
+    def finish(self) -> None:
+        """The run is over: what was never read on the way, in a short one, is read now."""
+        if self._began is None or self._began == self._ended:
+            self._ended = read_cpu_times()
+            self._began = self._began or self._prepared
+        if not self.drain_error:
+            self._read_lags()
+
     @property
     def idle_cores(self) -> float:
         """Processors' worth of idle time between the first and the last `see`."""
@@ -76,9 +85,9 @@ class Monitor:
             model_bytes = seen.control_queue_bytes + seen.data_queue_bytes
             lag_bytes = traffic[slot].waiting.bytes - model_bytes - allowance
             passed_bytes = seen.passed.bytes - self._passed_before[slot]
-            if lag_bytes > 0 and passed_bytes > 0:
+            if traffic[slot].is_shaped and passed_bytes > 0:
                 name = fabric.graph.port(slot).interface
-                error = lag_bytes / passed_bytes
+                error = max(0, lag_bytes) / passed_bytes
                 self.drain_error[name] = max(self.drain_error.get(name, 0.0), error)
 
 
@@ -99,6 +108,7 @@ def measure(testbed: Testbed, plan: RunPlan, on_progress: OnProgress,
     run = FleetRun(testbed.hosts, plan, see)
     on_begin(run)
     outcome = run.run()
+    monitor.finish()
     evidence = _evidence(testbed, plan, outcome, monitor)
     return Measured(outcome, evidence, judge(evidence))
 

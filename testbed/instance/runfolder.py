@@ -145,16 +145,12 @@ def close_cut_off(path: Path, why: str, ended: datetime) -> None:
     A folder that is closed already, or is none, is left as it is. Raises OSError where it
     cannot be written.
     """
-    file = path / "manifest.json"
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        manifest = json.loads(file.read_text())
+        with open(path / "manifest.json", encoding="utf-8", opener=_open_own) as file:
+            owner, manifest = os.fstat(file.fileno()), json.load(file)
         if manifest["state"] == "running":
-            owner = file.stat()
             closed = closed_manifest(manifest, "partial", Verdict("invalid", (why,)), ended)
-            unfinished = file.with_name(".manifest.json.new")
-            unfinished.write_text(json_text(closed))
-            os.chown(unfinished, owner.st_uid, owner.st_gid)
-            unfinished.replace(file)
+            _replace(path / "manifest.json", json_text(closed), Owner(owner.st_uid, owner.st_gid))
 
 
 # --- The folder --------------------------------------------------------------------------
@@ -246,16 +242,8 @@ class RunFolder:
     def _write(self, name: str, text: str) -> None:
         """Write a file whole: beside its place first, then into it."""
         path = self._open_path(name)
-        unfinished = path.with_name(f".{name}.new")
         with _told(path):
-            try:
-                with open(unfinished, "w", encoding="utf-8", opener=_open_own) as file:
-                    os.fchown(file.fileno(), self._owner.uid, self._owner.gid)
-                    file.write(text)
-                unfinished.replace(path)
-            except OSError:
-                unfinished.unlink(missing_ok=True)
-                raise
+            _replace(path, text, self._owner)
 
     def _open_path(self, name: str) -> Path:
         if self._is_closed:
@@ -263,9 +251,34 @@ class RunFolder:
         return self.path / name
 
 
+def _replace(path: Path, text: str, owner: Owner) -> None:
+    """Put a file in the place of ``path`` that is whole from the start."""
+    unfinished = path.with_name(f".{path.name}.new")
+    try:
+        with open(unfinished, "w", encoding="utf-8", opener=_open_own) as file:
+            os.fchown(file.fileno(), owner.uid, owner.gid)
+            file.write(text)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
 def _open_own(path: str, flags: int) -> int:
     """Open a file of ours, never what a link leads to: we are root in a user's folder."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+
+
+def require_place(parent: Path, owner: Owner) -> None:
+    """Make ``parent`` where it is missing. Raises UsageError where no run folder can be made
+    in it, before anything else is begun."""
+    try:
+        _make_parents(parent, owner)
+        _require_room_for_latest(parent)
+        if not parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    except OSError as error:
+        raise _cannot_make(parent, error) from error
 
 
 def _make_parents(parent: Path, owner: Owner) -> None:

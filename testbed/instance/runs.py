@@ -24,7 +24,7 @@ from testbed.instance.fleetrun import RunPlan
 from testbed.instance.layout import CHECKOUT
 from testbed.instance.measured import Measured, measure
 from testbed.instance.order import LATENCY_TDF, Order, order_of
-from testbed.instance.runfolder import Owner, RunFolder, provenance
+from testbed.instance.runfolder import Owner, RunFolder, provenance, require_place
 from testbed.instance.runresult import result_document
 from testbed.instance.testbed import Testbed
 from testbed.intent.dilation import require_drainable, round_up_125
@@ -53,6 +53,7 @@ class Runs:
         self._lock = threading.Lock()
         self._active: ActiveRun | None = None
         self._number = 0
+        self._is_calibrating = False
         self._calibrator = Calibrator(testbed, self._next_number)
 
     # --- requests ------------------------------------------------------------------
@@ -66,6 +67,10 @@ class Runs:
     def start_job(self, job: Mapping[str, Any], tdf: int, folder: str, owner: Owner) -> int:
         """Begin a planned job at this TDF; the run's number. See `begin`."""
         planned = Job.from_params(job)
+        for index in planned.hosts:
+            if index >= self._spec.host_count:
+                raise UsageError(f"host h{index} does not exist: {self._spec.name} has h0 to "
+                                 f"h{self._spec.host_count - 1}")
         document = {"workload": planned.kind, **planned.parameters}
         return self.begin(Order(planned.kind, planned, document, tdf), folder, owner)
 
@@ -79,6 +84,7 @@ class Runs:
             require_drainable(self._spec, order.tdf)
         with self._lock:
             self._require_idle()
+            require_place(Path(folder), owner)
             self._active = active = ActiveRun(self._next_number(), order)
         threading.Thread(target=self._execute, args=(active, Path(folder), owner), daemon=True,
                          name=f"run-{active.number}").start()
@@ -113,7 +119,11 @@ class Runs:
         or all hosts), measured anew. Raises InstanceError while a run is on."""
         with self._lock:
             self._require_idle()
+            self._is_calibrating = True
+        try:
             return self._calibrator.know(senders, lambda _words: None, is_anew=True).to_dict()
+        finally:
+            self._is_calibrating = False
 
     def summary(self) -> dict[str, Any] | None:
         """The run under way, or what came of the last one; None before the first."""
@@ -121,15 +131,20 @@ class Runs:
         if active is None:
             return None
         verdict = active.result["verdict"] if active.result else None
-        return {**active.describe(), "verdict": verdict, "hosts": active.host_rows()}
+        return {**active.describe(), "verdict": verdict, "hosts": active.host_rows(),
+                "error": None if active.error is None else str(active.error)}
 
     @property
     def is_busy(self) -> bool:
         """A run is under way."""
-        return self._active is not None and not self._active.is_over
+        is_running = self._active is not None and not self._active.is_over
+        return is_running or self._is_calibrating
 
     def _require_idle(self) -> None:
         active = self._active
+        if self._is_calibrating:
+            raise InstanceError(f"instance '{self._testbed.request.name}' is busy: it is being "
+                                "calibrated, try again in a moment")
         if active is not None and not active.is_over:
             raise InstanceError(
                 f"instance '{self._testbed.request.name}' is busy with run {active.number} "
@@ -167,6 +182,7 @@ class Runs:
         active.phase = "preparing"
         folder = self._folder(active, parent, owner)
         try:
+            self._begin_folder(folder, active)
             plan = RunPlan(
                 active.number, order.job.seed, active.tdf, order.job, known.transit_ns,
                 drain_s=_DRAIN_AT_LEAST_S + _RETRY_BUDGET_NS * active.tdf / 1e9,
@@ -188,11 +204,12 @@ class Runs:
         order = active.order
         made_with = provenance(self._testbed.fabric.describe_dataplane(), order.job.seed,
                                active.tdf, CHECKOUT)
-        folder = RunFolder.make(parent, order.what, owner, made_with, datetime.now(UTC))
+        return RunFolder.make(parent, order.what, owner, made_with, datetime.now(UTC))
+
+    def _begin_folder(self, folder: RunFolder, active: ActiveRun) -> None:
         self._testbed.layout.open_run.write_text(str(folder.path))
-        folder.write_spec({**order.document, "tdf": active.tdf,
+        folder.write_spec({**active.order.document, "tdf": active.tdf,
                            "topology": topology_document(self._spec)})
-        return folder
 
     # --- time dilation -------------------------------------------------------------
 
@@ -216,9 +233,11 @@ class Runs:
         senders = 0 if is_chosen or not order.is_bandwidth else order.senders
 
         def tell(words: str) -> None:
-            active.phase, active.words = "calibrating", words
+            active.phase = "calibrating"
+            active.notes.append(words)
 
-        return self._calibrator.know(senders, tell, is_anew=order.recalibrate)
+        return self._calibrator.know(senders, tell, is_anew=order.recalibrate,
+                                     is_stopping=lambda: active.is_stopping)
 
 
 def _fill(folder: RunFolder, result: Mapping[str, Any], measured: Measured) -> None:

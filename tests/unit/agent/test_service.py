@@ -92,6 +92,25 @@ def test_refusals_name_the_reason_and_do_not_end_it(client: Client) -> None:
     assert fine == Response(4, None)
 
 
+@pytest.mark.parametrize(("method", "key"), [("verify", "peers"), ("connect", "ends")])
+def test_rows_of_peers_are_a_list_that_names_each_connection_once(
+    client: Client, method: str, key: str
+) -> None:
+    row = {"connection": 1}
+    given: list[object] = [{}, {"1": row}, [row, row], [{"connection": "1"}], [{}], [row]]
+    client.send(b"".join(encode(Request(at, method, {key: rows}))
+                         for at, rows in enumerate(given)))
+    client.send(encode(Request(9, "heartbeat")))
+    *refused, early, fine = client.receive(len(given) + 1)
+    sentences = [answer.message for answer in refused if isinstance(answer, Failure)]
+    assert sentences[:2] == [f"{method}.{key} is {rows}, expected a list" for rows in given[:2]]
+    assert [text.partition(" is told")[0] for text in sentences[2:]] == [
+        "connection 1", "connection 1", "connection None"]
+    assert isinstance(early, Failure)
+    assert "configure first" in early.message  # nothing was wrong with the rows
+    assert fine == Response(9, None)
+
+
 def test_shutdown_is_answered_and_ends_it(client: Client) -> None:
     client.send(encode(Request(1, "shutdown")))
     assert client.receive(1) == [Response(1, None)]

@@ -22,10 +22,12 @@ from testbed.instance.runfolder import (
     Owner,
     Provenance,
     RunFolder,
+    close_cut_off,
     folder_name,
     git_revision,
     json_text,
     provenance,
+    require_place,
 )
 
 STARTED = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
@@ -231,6 +233,96 @@ def test_a_disk_that_is_full_from_the_start_is_no_wrong_choice(
         make(tmp_path)
     assert caught.value.exit_code == 5
     assert "free some space" in str(caught.value)
+
+
+# --- The place, before anything is begun ---------------------------------------------------
+
+
+def test_the_way_to_the_place_is_made_and_is_the_user_s(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "runs"
+    require_place(place, OWNER)
+    require_place(place, OWNER)
+    assert list(place.iterdir()) == []
+    assert {path.stat().st_uid for path in (place, place.parent)} == {OWNER.uid}
+
+
+@pytest.mark.parametrize("below", ["file", "file/runs"])
+def test_a_file_is_no_place(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"no run folder can be made in .*choose another"):
+        require_place(tmp_path / below, OWNER)
+
+
+def test_a_place_with_something_else_called_latest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latest").mkdir()
+    with pytest.raises(UsageError, match="move it away or choose another directory"):
+        require_place(tmp_path, OWNER)
+
+
+def test_a_full_disk_is_no_wrong_choice_of_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with failing(monkeypatch, "mkdir", errno.ENOSPC), pytest.raises(TestbedError) as caught:
+        require_place(tmp_path / "runs", OWNER)
+    assert (caught.value.exit_code, "free some space" in str(caught.value)) == (5, True)
+
+
+# --- Cut off -----------------------------------------------------------------------------
+
+
+def test_a_run_that_was_cut_off_is_partial_and_invalid(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    before = manifest(folder)
+    close_cut_off(folder.path, "the instance was taken down", ENDED)
+    assert manifest(folder) == before | {
+        "state": "partial", "ended_at": "2026-11-21T15:30:42.500Z",
+        "verdict": {"word": "invalid", "reasons": ["the instance was taken down"]}}
+    assert os.listdir(folder.path) == ["manifest.json"]
+    found = (folder.path / "manifest.json").stat()
+    assert (found.st_uid, found.st_gid) == (OWNER.uid, OWNER.gid)
+
+
+@pytest.mark.parametrize("state", ["complete", "partial"])
+def test_a_folder_that_was_closed_is_left_as_it_is(tmp_path: Path, state: Any) -> None:
+    folder = make(tmp_path)
+    folder.close(state, TRUSTED, ENDED)
+    before = (folder.path / "manifest.json").read_bytes()
+    close_cut_off(folder.path, "the instance was taken down", ENDED)
+    assert (folder.path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "5", "{}", '{"state": 1}'])
+def test_a_manifest_that_says_nothing_is_left_as_it_is(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    close_cut_off(tmp_path, "the instance was taken down", ENDED)
+    assert (tmp_path / "manifest.json").read_text() == text
+    assert os.listdir(tmp_path) == ["manifest.json"]
+
+
+def test_a_cut_off_that_cannot_be_told_raises_and_leaves_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path)
+    before = manifest(folder)
+    with failing(monkeypatch, "fchown", errno.EROFS), pytest.raises(OSError, match="Read-only"):
+        close_cut_off(folder.path, "the instance was taken down", ENDED)
+    assert manifest(folder) == before
+    with pytest.raises(FileNotFoundError):
+        close_cut_off(tmp_path / "absent", "the instance was taken down", ENDED)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", ".manifest.json.new"])
+def test_a_cut_off_follows_no_link_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    """It is closed by root, in a folder of somebody who could plant one."""
+    folder = make(tmp_path)
+    target = tmp_path / "target"
+    target.write_text((folder.path / "manifest.json").read_text())
+    before = target.read_text()
+    (folder.path / name).unlink(missing_ok=True)
+    (folder.path / name).symlink_to(target)
+    with pytest.raises(OSError, match="symbolic links"):
+        close_cut_off(folder.path, "the instance was taken down", ENDED)
+    assert target.read_text() == before
 
 
 def test_what_is_no_json_is_refused() -> None:

@@ -216,3 +216,8 @@ def test_an_address_no_route_leads_to_is_refused_by_the_device() -> None:
     told = by_connection(setups[FAR].describe())
     with pytest.raises((MrcError, RouteError)):
         setups[0].connect({n: {**row, "gid": "ff" * 16} for n, row in told.items()}, 0)
+
+
+def test_a_row_that_is_no_object_is_refused() -> None:
+    with pytest.raises(WorkloadError, match="is no number"):
+        by_connection([5])  # type: ignore[list-item]

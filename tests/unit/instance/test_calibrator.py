@@ -1,0 +1,309 @@
+"""Finding out what a machine carries: which runs are tried, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from unit.instance.run_fakes import SPEC, FakeFabric, fake_testbed, request
+
+from testbed.errors import InstanceError, TestbedError
+from testbed.forwarding.paths import Path as FabricPath
+from testbed.instance import calibration, calibrator
+from testbed.instance.calibration import Calibration
+from testbed.instance.calibrator import Calibrator, across, trial_job
+from testbed.instance.fleetrun import RunPlan
+from testbed.instance.prober import Answer, ProbeOptions
+from testbed.intent.topology import load_topology
+from topologies.spec import ClosSpec
+
+TINY = load_topology("tiny")
+# With all hosts the search begins at 2000 and ports hold from 500 on; one alone begins there.
+
+
+class Machine:
+    """Carries a dilation or not; answers probes; keeps a list of what was tried."""
+
+    def __init__(self, spec: ClosSpec, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+        self.words: Callable[[RunPlan], str] = lambda plan: "trusted"
+        self.transit_ns: dict[int, list[int]] = {}
+        self.plans: list[RunPlan] = []
+        self.probes: list[tuple[FabricPath, ProbeOptions]] = []
+        self.told: list[str] = []
+        self._numbers = iter(range(100, 10_000))
+        monkeypatch.setattr(calibrator, "measure", self._measure)
+        load, store = calibration.load, calibration.store
+        monkeypatch.setattr(calibration, "load", lambda mark: load(mark, cache))
+        monkeypatch.setattr(calibration, "store", lambda mark, known: store(mark, known, cache))
+        self.testbed = fake_testbed(request=request(spec=spec), fabric=FakeFabric(),
+                                    probe=self._probe)
+        self.calibrator = self.another()
+
+    def another(self) -> Calibrator:
+        """As after a restart of the instance."""
+        return Calibrator(self.testbed, lambda: next(self._numbers))
+
+    def know(self, senders: int, **options: Any) -> Calibration:
+        return self.calibrator.know(senders, self.told.append, **options)
+
+    def carries(self, least: int) -> None:
+        """Trusted from this dilation on."""
+        self.words = lambda plan: "trusted" if plan.tdf >= least else "degraded"
+
+    @property
+    def tried(self) -> list[int]:
+        return [plan.tdf for plan in self.plans]
+
+    @property
+    def tried_with_all(self) -> list[int]:
+        """What one host alone needs is found out before."""
+        return [plan.tdf for plan in self.plans if len(plan.job.hosts) == 4]
+
+    @property
+    def told_of_all(self) -> list[str]:
+        return [words for words in self.told if "4 hosts" in words]
+
+    def _measure(self, testbed: object, plan: RunPlan, on_progress: Callable[..., None]) -> Any:
+        assert testbed is self.testbed
+        on_progress({})
+        self.plans.append(plan)
+        return SimpleNamespace(verdict=SimpleNamespace(word=self.words(plan)))
+
+    def _probe(self, wanted: list[FabricPath], options: ProbeOptions) -> list[Answer]:
+        (path,) = wanted
+        self.probes.append((path, options))
+        left = self.transit_ns.get(path.link_count, [1000 * path.link_count])
+        took_ns = left.pop(0) if len(left) > 1 else left[0]
+        answers = (took_ns,) * 3 if took_ns else ()
+        return [Answer(path, 3, len(answers), 0, answers, answers)]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    return Machine(TINY, monkeypatch, tmp_path)
+
+
+# --- Transit -----------------------------------------------------------------------------
+
+
+def test_transit_is_the_median_by_links_crossed(machine: Machine) -> None:
+    assert machine.know(0) == Calibration({2: 2_000, 4: 4_000})
+    assert machine.plans == []
+    assert {path.link_count for path, _ in machine.probes} == {2, 4}
+    options = machine.probes[0][1]
+    assert (options.frame_bytes, options.dscp) == (150, 46)
+    assert not options.to_params(is_self=False)["ev_probe"]
+    assert machine.told == ["calibrating: how long frames take through the idle fabric"]
+
+
+def test_rounds_are_repeated_until_two_in_a_row_agree(machine: Machine) -> None:
+    machine.transit_ns = {2: [90_000, 40_000, 60_000, 51_000, 1], 4: [100_000, 120_000, 1]}
+    assert machine.know(0).transit_ns == {2: 51_000, 4: 100_000}
+    assert [path.link_count for path, _ in machine.probes] == [2] * 4 + [4] * 2
+
+
+def test_a_machine_that_never_settles_is_measured_a_few_times(machine: Machine) -> None:
+    machine.transit_ns = {2: [2**round_ for round_ in range(30, 0, -1)]}
+    assert machine.know(0).transit_ns[2] == 2**22
+    assert [path.link_count for path, _ in machine.probes].count(2) == 9
+
+
+def test_a_fabric_that_does_not_answer_cannot_be_calibrated(machine: Machine) -> None:
+    machine.transit_ns = {4: [0]}
+    with pytest.raises(TestbedError, match=r"0x0000 h0 > .* does not answer.*heal its faults"):
+        machine.know(0)
+
+
+def test_one_t0_has_local_paths_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    rack = Machine(replace(SPEC, t0_per_plane=1), monkeypatch, tmp_path)
+    assert rack.know(0).transit_ns == {2: 2_000}
+
+
+# --- Dilation ----------------------------------------------------------------------------
+
+
+def test_the_search_goes_down_while_runs_are_trusted(machine: Machine) -> None:
+    machine.carries(1_000)
+    assert machine.know(4).all_tdf == 1_000
+    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000, 500]
+    assert machine.told_of_all == [
+        "calibrating: 4 hosts at line rate, time dilation 2,000: trusted",
+        "calibrating: 4 hosts at line rate, time dilation 1,000: trusted",
+        "calibrating: 4 hosts at line rate, time dilation 500: degraded"]
+
+
+def test_the_search_goes_up_where_the_first_is_not_carried(machine: Machine) -> None:
+    machine.carries(20_000)
+    assert machine.know(4).all_tdf == 20_000
+    assert machine.tried_with_all == [2_000, 5_000, 10_000, 20_000, 20_000]
+
+
+def test_it_never_goes_below_what_ports_hold(machine: Machine) -> None:
+    """At 101 Gb/s a dilation of 250 is the least, so 500 of 1, 2, 5."""
+    assert machine.know(4).all_tdf == 500
+    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000, 500, 500]
+
+
+def test_a_second_try_that_is_not_trusted_counts(machine: Machine) -> None:
+    seen: list[int] = []
+
+    def words(plan: RunPlan) -> str:
+        seen.append(plan.tdf)
+        return "degraded" if plan.tdf == 1_000 and seen.count(1_000) == 2 else "trusted"
+
+    machine.words = words
+    assert machine.know(4).all_tdf == 2_000
+    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000]
+
+
+@pytest.mark.parametrize("word", ["degraded", "invalid"])
+def test_a_machine_that_carries_nothing_is_told_so(machine: Machine, word: str) -> None:
+    machine.words = lambda plan: word
+    with pytest.raises(TestbedError, match=r"no time dilation up to 1,000,000 .* take a smaller"):
+        machine.know(1)
+    assert machine.tried[-1] == 1_000_000
+    assert machine.tried == sorted(set(machine.tried))
+
+
+@pytest.mark.parametrize("senders", [2, 3, 4])
+def test_several_senders_need_what_one_needs_and_what_all_need(
+    machine: Machine, senders: int
+) -> None:
+    machine.words = lambda plan: (
+        "trusted" if plan.tdf >= (20_000 if len(plan.job.hosts) == 4 else 5_000) else "degraded")
+    known = machine.know(senders)
+    assert (known.pair_tdf, known.all_tdf) == (5_000, 20_000)
+    hosts = [set(plan.job.hosts) for plan in machine.plans]
+    with_one = hosts.count({0, 2})
+    assert hosts == [{0, 2}] * with_one + [{0, 1, 2, 3}] * (len(hosts) - with_one)
+    assert 0 < with_one < len(hosts)
+    assert known.covers(senders)
+
+
+def test_one_host_is_tried_with_one(machine: Machine) -> None:
+    known = machine.know(1)
+    assert (known.pair_tdf, known.all_tdf) == (500, None)
+    assert all(set(plan.job.hosts) == {0, 2} for plan in machine.plans)
+    assert machine.told[1:] == [
+        "calibrating: one host at line rate, time dilation 500: trusted"]
+
+
+def test_trials_are_short_numbered_runs_with_the_measured_transit(machine: Machine) -> None:
+    machine.know(1)
+    plan = machine.plans[0]
+    assert plan.transit_ns == {2: 2_000, 4: 4_000}
+    assert plan.captures is None
+    assert [found.number for found in machine.plans] == list(
+        range(100, 100 + len(machine.plans)))
+    assert all(found.job.parameters["duration_ns"] * found.tdf == 800_000_000
+               for found in machine.plans)
+
+
+# --- What is remembered ------------------------------------------------------------------
+
+
+def test_what_is_known_is_not_measured_again(machine: Machine) -> None:
+    first = machine.know(1)
+    tried, probed = len(machine.plans), len(machine.probes)
+    assert machine.know(1) == machine.know(0) == first
+    machine.calibrator = machine.another()  # from the file
+    assert machine.know(1) == first
+    assert (len(machine.plans), len(machine.probes)) == (tried, probed)
+
+
+def test_what_lacks_is_added_to_what_is_known(machine: Machine) -> None:
+    pair = machine.know(1).pair_tdf
+    probed = len(machine.probes)
+    machine.carries(50_000)
+    known = machine.know(4)
+    assert (known.pair_tdf, known.all_tdf) == (pair, 50_000)
+    assert len(machine.probes) == probed
+    assert set(machine.tried[:2]) == {pair}
+    assert machine.tried_with_all == machine.tried[2:]
+    machine.calibrator = machine.another()
+    assert machine.know(0) == known
+
+
+def test_anew_forgets_what_is_known(machine: Machine) -> None:
+    machine.know(1)
+    machine.transit_ns = {2: [7_000], 4: [9_000]}
+    machine.carries(10_000)
+    assert machine.know(1, is_anew=True) == Calibration({2: 7_000, 4: 9_000}, pair_tdf=10_000)
+    assert machine.know(1) == machine.another().know(1, machine.told.append)
+    assert machine.know(1).pair_tdf == 10_000
+
+
+def test_another_data_plane_is_measured_for_itself(machine: Machine) -> None:
+    machine.know(0)
+    probed = len(machine.probes)
+    machine.testbed.fabric.describe_dataplane = lambda: "linux"
+    machine.another().know(0, machine.told.append)
+    assert len(machine.probes) > probed
+
+
+def test_a_search_that_fails_leaves_nothing_behind(machine: Machine) -> None:
+    machine.words = lambda plan: "invalid"
+    with pytest.raises(TestbedError):
+        machine.know(1)
+    machine.words = lambda plan: "trusted"
+    assert machine.know(1).pair_tdf == 500
+
+
+# --- Ended by hand ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trials", [0, 1, 3])
+def test_it_ends_before_the_next_trial_when_it_is_to_stop(machine: Machine, trials: int) -> None:
+    with pytest.raises(InstanceError, match="ended while this machine was being calibrated"):
+        machine.know(4, is_stopping=lambda: len(machine.plans) >= trials)
+    assert len(machine.plans) == trials
+
+
+def test_a_search_that_was_stopped_leaves_nothing_behind(machine: Machine) -> None:
+    with pytest.raises(InstanceError):
+        machine.know(1, is_stopping=lambda: bool(machine.plans))
+    assert machine.know(1).pair_tdf == 500  # nobody wants this one to stop
+    assert machine.told.count("calibrating: how long frames take through the idle fabric") == 2
+
+
+def test_what_is_known_is_told_even_to_one_that_is_to_stop(machine: Machine) -> None:
+    first = machine.know(1)
+    assert machine.know(1, is_stopping=lambda: True) == first
+
+
+# --- Pieces ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("preset", "pairs"), [
+    ("tiny", [(0, 2), (1, 3), (2, 0), (3, 1)]), ("quad", None), ("rack4", None), ("wide", None),
+])
+def test_every_host_sends_to_one_and_hears_one(
+    preset: str, pairs: list[tuple[int, int]] | None
+) -> None:
+    spec = load_topology(preset)
+    found = across(spec)
+    assert pairs is None or found == pairs
+    hosts = list(range(spec.host_count))
+    assert sorted(src for src, _ in found) == sorted(dst for _, dst in found) == hosts
+    if spec.t0_per_plane > 1:
+        assert all(spec.is_cross_t1(src, dst) for src, dst in found)
+
+
+@pytest.mark.parametrize("tdf", [250, 50_000, 1_000_000])
+def test_a_trial_lasts_as_long_on_the_wall_whatever_the_dilation(tdf: int) -> None:
+    job = trial_job(TINY, across(TINY), tdf)
+    assert job.parameters["duration_ns"] == 800_000_000 // tdf
+    assert all(len(host.program["sends"]) == 4 for host in job.hosts.values())
+
+
+def test_steps_are_1_2_5() -> None:
+    step, steps = 100_000, []
+    while step > 1:
+        step = calibrator._step_down(step)
+        steps.append(step)
+    assert steps == [50_000, 20_000, 10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10, 5,
+                     2, 1]

@@ -1,0 +1,366 @@
+"""What is watched while a run is under way, and what becomes evidence of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from unit.instance.run_fakes import GRAPH, SPEC, FakeFabric, FakeTime, fake_testbed, lateness
+
+from testbed.errors import TestbedError
+from testbed.instance import measured
+from testbed.instance.fleetrun import FleetRun, Outcome, RunPlan
+from testbed.instance.machine import CpuTimes
+from testbed.instance.measured import Monitor, measure
+from testbed.metrics.ports import Tally
+from topologies.numbers import data_frame_bytes
+from workloads.job import Job, plan_permutation, plan_write_bandwidth
+
+ALLOWANCE_BYTES = 5 * data_frame_bytes(SPEC.payload_bytes)
+SLOT = GRAPH.hosts[2].nic_ports[1].peer.slot
+NAME = GRAPH.port(SLOT).interface
+
+
+class Cpu:
+    """What /proc/stat says: half of ``cores`` is idle unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.times = CpuTimes(0, 0)
+
+    def read(self) -> CpuTimes:
+        return self.times
+
+    def work(self, idle: int, total: int) -> None:
+        self.times = CpuTimes(self.times.idle + idle, self.times.total + total)
+
+
+@pytest.fixture
+def time(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    time = FakeTime()
+    monkeypatch.setattr(measured, "time", time)
+    return time
+
+
+@pytest.fixture
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Cpu:
+    cpu = Cpu()
+    monkeypatch.setattr(measured, "read_cpu_times", cpu.read)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    return cpu
+
+
+@pytest.fixture
+def fabric() -> FakeFabric:
+    return FakeFabric()
+
+
+@pytest.fixture
+def monitor(fabric: FakeFabric, time: FakeTime, cpu: Cpu) -> Monitor:
+    return Monitor(fabric)  # type: ignore[arg-type]
+
+
+BEFORE, DURING = {"h0": {"now_ns": 0}}, {"h0": {"now_ns": 0}, "h2": {"now_ns": 1}}
+
+
+def passed(fabric: FakeFabric, bytes_: int, waiting: int = 0, model: int = 0) -> None:
+    """So much more has passed the port, so much waits, so much should wait."""
+    seen = fabric.seen[SLOT]
+    fabric.count(SLOT, passed_data=seen.passed_data + Tally(1, bytes_), data_queue_bytes=model)
+    fabric.kernel(SLOT, waiting=Tally(1, waiting))
+
+
+# --- Monitor: processors -----------------------------------------------------------------
+
+
+def test_idle_cores_count_from_emulated_time_0_to_the_last_look(
+    monitor: Monitor, cpu: Cpu
+) -> None:
+    cpu.work(idle=0, total=5_000)
+    monitor.see(BEFORE)
+    cpu.work(idle=0, total=5_000)
+    monitor.see(DURING)
+    cpu.work(idle=100, total=400)
+    monitor.see(DURING)
+    assert monitor.idle_cores == 1.0
+    cpu.work(idle=0, total=400)
+    monitor.see(DURING)
+    assert monitor.idle_cores == 0.5
+    cpu.work(idle=0, total=9_000)  # after the run
+    assert monitor.idle_cores == 0.5
+
+
+# --- Monitor: ports ----------------------------------------------------------------------
+
+
+def test_a_port_that_lags_behind_its_model_is_named_with_its_error(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 1_000_000, waiting=ALLOWANCE_BYTES + 70_000, model=50_000)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: pytest.approx(20_000 / 1_000_000)}
+
+
+def test_both_queues_of_the_model_may_wait(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 1_000_000, waiting=ALLOWANCE_BYTES + 70_000, model=50_000)
+    fabric.count(SLOT, control_queue_bytes=20_000)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: 0}  # it was looked at
+
+
+@pytest.mark.parametrize("more_bytes", [0, 1])
+def test_a_burst_and_two_frames_are_no_lag(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime, more_bytes: int
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 1_000, waiting=ALLOWANCE_BYTES + more_bytes)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: more_bytes / 1_000}
+
+
+def test_a_port_that_is_not_shaped_has_no_rate_to_lag_behind(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 1_000, waiting=ALLOWANCE_BYTES + 500)
+    fabric.kernel(SLOT, is_shaped=False)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {}
+
+
+def test_what_passed_before_the_run_does_not_count(fabric: FakeFabric, time: FakeTime,
+                                                   cpu: Cpu) -> None:
+    passed(fabric, 10**9)
+    monitor = Monitor(fabric)  # type: ignore[arg-type]
+    monitor.see(DURING)
+    time.sleep(0.31)
+    passed(fabric, 0, waiting=ALLOWANCE_BYTES + 70_000)
+    monitor.see(DURING)
+    assert monitor.drain_error == {}  # of nothing no share can be told
+    passed(fabric, 100_000, waiting=ALLOWANCE_BYTES + 70_000)
+    time.sleep(2.01)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: pytest.approx(0.7)}
+
+
+def test_the_worst_moment_is_kept(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    monitor.see(DURING)
+    for waiting in (10_000, 30_000, 20_000):
+        passed(fabric, 0 if monitor.drain_error else 100_000, waiting=ALLOWANCE_BYTES + waiting)
+        time.sleep(2.01)
+        monitor.see(DURING)
+    assert monitor.drain_error == {NAME: pytest.approx(0.3)}
+
+
+def test_ports_are_read_at_first_soon_and_then_now_and_then(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    read_at_s: list[float] = []
+    counters = fabric.counters
+    began_s = time.now_s
+
+    def counted() -> dict[int, Any]:
+        read_at_s.append(round(time.now_s - began_s, 1))
+        return counters()
+
+    fabric.counters = counted  # type: ignore[method-assign]
+    for _ in range(60):
+        monitor.see(DURING)
+        time.sleep(0.1)
+    assert len(read_at_s) == 3
+    assert 0.2 <= read_at_s[0] <= 0.3
+    assert [later - earlier for earlier, later in pairwise(read_at_s)] == [
+        pytest.approx(2.05, abs=0.11)] * 2
+
+
+# --- Monitor: short runs ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("looks", [0, 1])
+def test_a_run_over_before_it_was_seen_twice_is_measured_by_its_end(
+    monitor: Monitor, cpu: Cpu, looks: int
+) -> None:
+    cpu.work(idle=0, total=100)  # before emulated time 0, or all that is known
+    for _ in range(looks):
+        monitor.see(DURING)
+    cpu.work(idle=100, total=300)
+    monitor.finish()
+    assert monitor.idle_cores == pytest.approx([1.0, 4 / 3][looks])
+
+
+def test_a_run_that_was_watched_ends_with_the_last_look(monitor: Monitor, cpu: Cpu) -> None:
+    monitor.see(DURING)
+    cpu.work(idle=100, total=400)
+    monitor.see(DURING)
+    cpu.work(idle=9_000, total=9_000)  # collecting results
+    monitor.finish()
+    assert monitor.idle_cores == 1.0
+
+
+def test_ports_never_read_on_the_way_are_read_at_the_end(
+    monitor: Monitor, fabric: FakeFabric
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 100_000, waiting=ALLOWANCE_BYTES + 5_000)
+    assert monitor.drain_error == {}
+    monitor.finish()
+    assert monitor.drain_error == {NAME: pytest.approx(0.05)}
+
+
+def test_ports_that_were_read_on_the_way_are_not_read_again(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    monitor.see(DURING)
+    passed(fabric, 100_000)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    passed(fabric, 0, waiting=ALLOWANCE_BYTES + 5_000)
+    monitor.finish()
+    assert monitor.drain_error == {NAME: 0}
+
+
+# --- measure -----------------------------------------------------------------------------
+
+
+class Bed:
+    """A testbed whose run is a function; keeps the order of what was done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, outcome: Outcome) -> None:
+        self.done: list[Any] = []
+        self.unexplained: dict[str, int] = {}
+        self.on_run: Callable[[], None] = lambda: None
+        balance = SimpleNamespace(note_baseline=lambda: self.done.append("baseline"),
+                                  unexplained=self._balance)
+        self.testbed = fake_testbed(
+            conservation=balance, hosts=object(),
+            set_tdf=lambda tdf, epoch, transit: self.done.append((tdf, epoch, dict(transit))))
+        bed = self
+
+        class Fleet:
+            def __init__(self, hosts: object, plan: RunPlan,
+                         on_progress: Callable[[Mapping[str, Any]], None]) -> None:
+                assert hosts is bed.testbed.hosts
+                self.on_progress = on_progress
+
+            def run(self) -> Outcome:
+                bed.done.append("run")
+                self.on_progress(DURING)
+                bed.on_run()
+                return outcome
+
+        monkeypatch.setattr(measured, "FleetRun", Fleet)
+
+    def _balance(self) -> dict[str, int]:
+        self.done.append("balance")
+        return self.unexplained
+
+
+def result(ended_ns: int = 500_000, late_ns: int = 10, lost_ns: tuple[int, ...] = (0, 0),
+           ) -> dict[str, Any]:
+    return {"ended_ns": ended_ns, "lateness": lateness(late_ns, late_ns).to_dict(),
+            "ports": [{"plane": plane, "lost_ns": ns} for plane, ns in enumerate(lost_ns)]}
+
+
+def plan_of(job: Job | None = None) -> RunPlan:
+    job = job or plan_write_bandwidth(SPEC, 0, 2, size=100, qps=1, iters=1)
+    return RunPlan(8, 1, 500, job, {2: 1, 4: 2}, drain_s=1)
+
+
+def outcome(**changes: Any) -> Outcome:
+    results = {"h0": result(late_ns=30), "h2": result(ended_ns=700_000, lost_ns=(5, 9))}
+    return replace(Outcome(results=results, is_settled=True), **changes)
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_a_run_is_measured_between_two_balances(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(monkeypatch, outcome())
+    progress: list[Any] = []
+    begun: list[FleetRun] = []
+    found = measure(bed.testbed, plan_of(), progress.append, begun.append)
+    assert bed.done == [(500, 8, {2: 1, 4: 2}), "baseline", "run", "balance"]
+    assert progress == [DURING]
+    assert len(begun) == 1
+    assert (found.outcome.is_settled, found.verdict.word) == (True, "trusted")
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_evidence_is_by_host_and_by_nic_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measure(Bed(monkeypatch, outcome()).testbed, plan_of(), lambda _: None).evidence
+    assert {host: late.max_ns for host, late in found.lateness.items()} == {"h0": 30, "h2": 10}
+    assert found.lost_ns == {"h0-eth0": 0, "h0-eth1": 0, "h2-eth0": 5, "h2-eth1": 9}
+    assert (found.duration_ns, found.cores) == (700_000, 4)
+    assert (found.unexplained, found.kernel_drops, found.failures) == ({}, {}, ())
+
+
+@pytest.mark.usefixtures("time")
+def test_a_short_run_has_evidence_of_machine_and_ports(
+    monkeypatch: pytest.MonkeyPatch, cpu: Cpu
+) -> None:
+    bed = Bed(monkeypatch, outcome())
+
+    def run() -> None:
+        cpu.work(idle=10, total=1_000)
+        passed(bed.testbed.fabric, 100_000, waiting=ALLOWANCE_BYTES + 5_000)
+
+    bed.on_run = run
+    found = measure(bed.testbed, plan_of(), lambda _: None)
+    assert found.evidence.idle_cores == 0.04
+    assert found.evidence.drain_error == {NAME: pytest.approx(0.05)}
+    assert found.verdict.word == "invalid"
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_what_is_missing_is_told_by_cause(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(monkeypatch, outcome(failures=["the agent of h2 is gone"]))
+    bed.unexplained = {"h2-eth1: socket overflow": 3, "p0-t0-0: forwarding": -1}
+    found = measure(bed.testbed, plan_of(), lambda _: None)
+    assert found.evidence.kernel_drops == {"h2-eth1": 3}
+    assert found.evidence.unexplained == {"p0-t0-0: forwarding": -1}
+    assert found.evidence.failures == ("the agent of h2 is gone",)
+    assert found.verdict.word == "invalid"
+
+
+@pytest.mark.usefixtures("time", "cpu")
+@pytest.mark.parametrize(("pairs", "rtt_ns"), [
+    ([(0, 2)], 9404), ([(0, 1)], 4702), ([(0, 2), (0, 1)], 4702),
+])
+def test_lateness_is_held_against_the_shortest_round_trip(
+    monkeypatch: pytest.MonkeyPatch, pairs: list[tuple[int, int]], rtt_ns: int
+) -> None:
+    job = plan_permutation(SPEC, pairs, size=100, qps=1, iters=1)
+    found = measure(Bed(monkeypatch, outcome()).testbed, plan_of(job), lambda _: None)
+    assert found.evidence.base_rtt_ns == rtt_ns
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_a_run_without_any_result_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(monkeypatch, Outcome(failures=["all gone"]))
+    found = measure(bed.testbed, plan_of(), lambda _: None)
+    assert found.verdict.word == "invalid"
+    assert found.evidence.duration_ns == 0
+
+
+def test_a_dilation_that_cannot_be_set_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(monkeypatch, outcome())
+
+    def refuse(*_args: object) -> None:
+        raise TestbedError("the agent of host h1 did not answer for 10 s")
+
+    bed.testbed.set_tdf = refuse
+    with pytest.raises(TestbedError, match="h1 did not answer"):
+        measure(bed.testbed, plan_of(), lambda _: None)
+    assert bed.done == []
