@@ -42,6 +42,8 @@ def masked(text: str) -> list[str]:
     text = re.sub(r"(?m)^(calibrating: |.* ms emulated  ).*\n", "", text)  # progress
     text = re.sub(r"\d+\.\d+", "#", text)
     text = re.sub(r"\d{8}T\d{6}Z", "#", text)
+    text = re.sub(r"(emulated takes )\w+", r"\1#", text)
+    text = re.sub(r"(run folder +: ).*/runs/", r"\1runs/", text)
     text = re.sub(r"(?<!\w)(\d{1,3}(,\d{3})+|\d{4,})(?!\w)", "#", text)
     text = re.sub(r"(?<!\w)\d+ s$", "# s", text, flags=re.MULTILINE)
     text = re.sub(r"(up|memory +)\d+", r"\1#", text)

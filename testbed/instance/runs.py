@@ -52,9 +52,10 @@ class Runs:
         self._spec = testbed.request.spec
         self._lock = threading.Lock()
         self._active: ActiveRun | None = None
-        self._number = 0
+        self._number = 0  # of runs, for people
+        self._epoch = 0  # of runs and trials: each has random sequences of its own
         self._is_calibrating = False
-        self._calibrator = Calibrator(testbed, self._next_number)
+        self._calibrator = Calibrator(testbed, self._next_epoch)
 
     # --- requests ------------------------------------------------------------------
 
@@ -85,7 +86,8 @@ class Runs:
         with self._lock:
             self._require_idle()
             require_place(Path(folder), owner)
-            self._active = active = ActiveRun(self._next_number(), order)
+            self._number += 1
+            self._active = active = ActiveRun(self._number, order)
         threading.Thread(target=self._execute, args=(active, Path(folder), owner), daemon=True,
                          name=f"run-{active.number}").start()
         return active.number
@@ -112,7 +114,7 @@ class Runs:
         require_drainable(self._spec, tdf)
         with self._lock:
             self._require_idle()
-            self._testbed.set_tdf(tdf, self._next_number(), {})
+            self._testbed.set_tdf(tdf, self._next_epoch(), {})
 
     def calibrate(self, senders: int) -> dict[str, Any]:
         """What is known of this machine, with the smallest trusted TDF for so many senders (1,
@@ -157,9 +159,9 @@ class Runs:
                              "folder")
         return active
 
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
+    def _next_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch
 
     # --- a run ---------------------------------------------------------------------
 
@@ -184,7 +186,7 @@ class Runs:
         try:
             self._begin_folder(folder, active)
             plan = RunPlan(
-                active.number, order.job.seed, active.tdf, order.job, known.transit_ns,
+                self._next_epoch(), order.job.seed, active.tdf, order.job, known.transit_ns,
                 drain_s=_DRAIN_AT_LEAST_S + _RETRY_BUDGET_NS * active.tdf / 1e9,
                 captures=folder.subfolder("pcap") if order.is_captured else None,
                 snap_bytes=order.snap_bytes)

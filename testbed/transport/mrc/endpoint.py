@@ -231,7 +231,7 @@ class Endpoint:
             if requester.error is not None:
                 self.fail(qp, requester.error, _reason(requester.error), now_ns)
                 return
-            if not qp.is_ready:
+            if qp.is_ready:
                 self._scheduler.wake(qp)
             self._touch(requester.next_deadline())
         if responder is not None:

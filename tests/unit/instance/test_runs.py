@@ -327,14 +327,15 @@ def test_before_any_run_there_is_none_to_ask(bench: Bench) -> None:
         bench.runs.state(1)
 
 
-def test_trials_and_runs_share_their_numbers(bench: Bench) -> None:
-    first = bench.start()
-    bench.finish(first)
-    assert bench.next_number() == first + 1
-    assert bench.start() == first + 2
-    bench.finish(first + 2)
+def test_runs_are_counted_for_people_and_trials_only_for_the_ports(bench: Bench) -> None:
+    """Random sequences are never used twice, and a second run is run 2."""
+    assert bench.start() == 1
+    bench.finish(1)
+    assert bench.next_number() == 2  # a trial
+    assert bench.start() == 2
+    bench.finish(2)
     bench.runs.set_tdf(500)
-    assert bench.tdfs == [(500, first + 3)]
+    assert bench.tdfs == [(500, 4)]
 
 
 # --- What fails --------------------------------------------------------------------------

@@ -116,6 +116,7 @@ def encode_write(
     struct.error, where another field does not fit.
     """
     # Longer than the house likes: it runs once per data packet, and calls cost.
+    psn &= PSN_MASK
     size = len(payload)
     pad = -size & 3
     flags = pad << _PAD_SHIFT
