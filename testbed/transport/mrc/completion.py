@@ -53,8 +53,6 @@ class CompletionQueue:
     that use the queue go to error, as in verbs.
     """
 
-    __slots__ = ("_entries", "depth", "is_overrun")
-
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.is_overrun = False

@@ -135,10 +135,9 @@ class MemoryTable:
         if region is None:
             return False
         start = va - region.va
-        end = start + length
-        if start < 0 or end > region.length:
+        if start < 0 or start + length > region.length:
             return False
-        region.view[start:end] = payload
+        region.view[start : start + length] = payload
         return True
 
     def read(self, lkey: int, offset: int, length: int) -> memoryview:

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from testbed.transport.mrc.congestion import CongestionControl
     from testbed.transport.mrc.ev.pathset import PathSet
     from testbed.transport.mrc.ev.reverse import ReverseSet
+    from testbed.transport.mrc.ev.rotation import Entry
     from testbed.transport.mrc.messages import Message
     from testbed.transport.mrc.reliability.loss import LossDetector
     from testbed.transport.mrc.reliability.retry import RetrySchedule
 
 # Plain integers: comparing enum members costs more than what surrounds it.
 _SKIP_ONCE, _ALWAYS_SKIP = int(PathMark.SKIP_ONCE), int(PathMark.ALWAYS_SKIP)
-_MARKS = frozenset({_SKIP_ONCE, _ALWAYS_SKIP})  # 3 is reserved: ignored
 _TRIMMED, _TRIMMED_LASTHOP = int(NackReason.TRIMMED), int(NackReason.TRIMMED_LASTHOP)
 _UNEXPECTED = int(NackReason.UNEXP_EVENT)
 
@@ -67,20 +67,11 @@ class RequesterCounters:
 class Requester:
     """One QP's send queue.
 
-    ``path_mtu``: the payload of a full packet in bytes, a multiple of 4.
     ``source``, ``destination``: inner addresses, 16 bytes. ``nominal_overhead_bytes``:
     what a write's nominal size is above its payload (spec 8.3.1). ``mpr`` in units of 128
     PSNs; ``max_wimm``: immediates in flight at once. ``can_trim``: the peer answers trimmed
     packets with a NACK, otherwise data goes out as NO_TRIM (facts sheet 4.17).
     """
-
-    __slots__ = (
-        "_allocated_psn", "_is_mpr_dynamic", "_max_wimm", "_msn", "_outgoing",
-        "_overhead_bytes", "_path_mtu", "_probe_id", "_probe_pending", "_probes",
-        "_range_psns", "_received", "_rqmsn", "_solicit_pending", "_unreported", "_unsent",
-        "_wimm_in_flight", "cc", "completed", "counters", "error", "loss", "messages",
-        "paths", "retry", "reverse", "silence", "window",
-    )  # fmt: skip
 
     def __init__(
         self, *, source: bytes, destination: bytes, qpn: int, peer_qpn: int, first_psn: int,
@@ -142,9 +133,7 @@ class Requester:
             return False
         if self._probe_pending or self._solicit_pending:
             return True
-        return self.cc.can_send() and (
-            self.window.next_lost() is not None or self._next_message() is not None
-        )
+        return self.cc.can_send() and (self.window.next_lost() is not None or self._may_send_new())
 
     @property
     def srtt_ns(self) -> int:
@@ -166,41 +155,45 @@ class Requester:
             sent = None if packet is None else self._send_again(packet, now_ns, free_ports)
             if sent is not None:
                 return sent
-        message = self._next_message()
-        return None if message is None else self._send_new(message, now_ns, free_ports)
+        if self._may_send_new():
+            return self._send_new(now_ns, free_ports)
+        return None
 
-    def _next_message(self) -> Message | None:
-        """What new data is of, None where PSN window or limit of immediates forbid it."""
+    def _may_send_new(self) -> bool:
+        """Is there unsent data inside the PSN window and the limit of immediates?"""
         unsent, window = self._unsent, self.window
-        psn = window.next_psn
-        if not unsent or psn - window.first_psn + 1 >= self._range_psns:
-            return None
+        if not unsent or window.next_psn - window.first_psn + 1 >= self._range_psns:
+            return False
         message = unsent[0]
-        if message.imm is None or psn != message.first_psn:
-            return message
-        return message if self._wimm_in_flight < self._max_wimm else None
+        return (
+            message.imm is None
+            or window.next_psn != message.first_psn
+            or self._wimm_in_flight < self._max_wimm
+        )
 
-    def _send_new(self, message: Message, now_ns: int, free_ports: int) -> Sent | None:
+    def _send_new(self, now_ns: int, free_ports: int) -> Sent | None:
         entry = self.paths.choose(free_ports, now_ns)
         if entry is None:
             return None
-        window, length = self.window, self._path_mtu
-        psn = window.next_psn
-        offset = (psn - message.first_psn) * length
+        message, psn = self._unsent[0], self.window.next_psn
+        offset = (psn - message.first_psn) * self._path_mtu
         is_last = psn == message.last_psn
         if is_last:
             length = message.length - offset
-            self._unsent.popleft()
-        size = (length + 3 & ~3) + self._overhead_bytes
-        if message.imm is not None:
-            if is_last:
+            size = (length + 3 & ~3) + self._overhead_bytes
+            if message.imm is not None:
                 size += IMMDT_BYTES
-            if not offset:
-                self._wimm_in_flight += 1
+            self._unsent.popleft()
+        else:
+            length = self._path_mtu
+            size = length + self._overhead_bytes
+        if message.imm is not None and psn == message.first_psn:
+            self._wimm_in_flight += 1
         packet = Packet(psn, message, offset, length, size, entry)
-        window.add(packet)
+        self.window.add(packet)
         self.counters.sent += 1
-        self._note_sent(packet, now_ns)
+        self.counters.sent_bytes += size
+        self._note_sent(packet, entry, now_ns)
         ask = self.cc.on_sent(size, False) or is_last
         return entry.port, self._outgoing.write(
             message, psn, offset, length, entry, now_ns, ask, False
@@ -214,18 +207,17 @@ class Requester:
         self.window.resend(packet)
         self.cc.on_sent(packet.size_bytes, True)
         self.counters.resent += 1
-        self._note_sent(packet, now_ns)
+        self.counters.sent_bytes += packet.size_bytes
+        self._note_sent(packet, entry, now_ns)
         return entry.port, self._outgoing.write(
             packet.message, packet.psn, packet.offset, packet.length, entry, now_ns, False, True
         )
 
-    def _note_sent(self, packet: Packet, now_ns: int) -> None:
+    def _note_sent(self, packet: Packet, entry: Entry, now_ns: int) -> None:
         """One transmission in the books of loss, of the way back, and of silence."""
-        self.counters.sent_bytes += packet.size_bytes
-        packet.entry.sent += 1
+        entry.sent += 1
         self.loss.on_sent(packet, now_ns)
-        if self.reverse.probe_at_ns is not None:
-            self.reverse.on_data_sent(now_ns)
+        self.reverse.on_data_sent(now_ns)
         self.silence.sent_at_ns = now_ns
 
     def _send_probe(self, now_ns: int, free_ports: int) -> Sent | None:
@@ -285,8 +277,7 @@ class Requester:
         if made * RCVD_BYTES_UNIT > self.counters.sent_bytes + RCVD_BYTES_UNIT:
             return  # counts more than was ever sent
         is_newest = made >= self._received
-        if is_newest:
-            self._received = made
+        self._received = max(self._received, made)
         ack_psn = None if sack.pr else min(cack + sack.ack_psn_offset, window.next_psn)
         trigger = None if ack_psn is None else window.packets.get(ack_psn)
         answered = trigger if trigger is not None and _is_latest(trigger, sack) else None
@@ -296,7 +287,7 @@ class Requester:
         if answered is not None:
             self.reverse.on_forward_confirmed(answered.entry)
         rtt_ns = self._sample(answered, sack, now_ns)
-        marked = sack.m in _MARKS
+        marked = sack.m in (_SKIP_ONCE, _ALWAYS_SKIP)  # 3 is reserved: ignored
         if marked:
             self._on_marked(sack, now_ns)
         self.cc.on_sack(
@@ -310,9 +301,9 @@ class Requester:
             self.loss.on_acknowledged(newly, answered, ~self.paths.live_ports, made)
         if sack.pr:
             self._on_probe_answered(sack, marked, made, now_ns)
-        if self.loss.has_suspects:
-            base = cack + sack.sack_offset
-            lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
+        base = cack + sack.sack_offset
+        lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
+        if lost:
             self.counters.lost_by_evidence += len(lost)
             self._lose_all(lost, now_ns)
         self.silence.on_heard(now_ns)
@@ -441,7 +432,7 @@ class Requester:
         """When :meth:`on_deadline` wants to be called, ns; None while nothing is posted."""
         if not self.messages or self.error:
             return None
-        return self.silence.next_at_ns()
+        return self.silence.next_at_ns
 
     def on_deadline(self, now_ns: int) -> None:
         """Act on what is due: ask about a silent tail, or count a timeout."""

@@ -19,10 +19,10 @@ class RetrySchedule:
 
     ``timeout_exponent`` 0..24, ``linear_count`` 0..7, ``exp_count`` 0..25 where 25 means
     for ever; ValueError beyond (ranges: facts sheet 8.2). ``retries`` counts those made
-    since the last progress, ``interval_ns`` is how long the current try may stay unanswered.
+    since the last progress.
     """
 
-    __slots__ = ("exp_count", "interval_ns", "linear_count", "retries", "timeout_exponent")
+    __slots__ = ("exp_count", "linear_count", "retries", "timeout_exponent")
 
     def __init__(self, timeout_exponent: int, linear_count: int, exp_count: int) -> None:
         _check("timeout", timeout_exponent, MAX_TIMEOUT_EXPONENT)
@@ -32,7 +32,11 @@ class RetrySchedule:
         self.linear_count = linear_count
         self.exp_count = exp_count
         self.retries = 0
-        self.interval_ns = self._interval_after_ns(0)
+
+    @property
+    def interval_ns(self) -> int:
+        """How long the current try may stay unanswered; the first try and linear ones T."""
+        return self._interval_after_ns(self.retries)
 
     @property
     def budget_ns(self) -> int | None:
@@ -44,9 +48,7 @@ class RetrySchedule:
 
     def on_progress(self) -> None:
         """The oldest unacknowledged PSN moved on: both counts start again."""
-        if self.retries:
-            self.retries = 0
-            self.interval_ns = self._interval_after_ns(0)
+        self.retries = 0
 
     def on_expired(self) -> bool:
         """The interval passed in silence: True for one more retry, False when used up."""
@@ -54,7 +56,6 @@ class RetrySchedule:
         if not is_forever and self.retries >= self.linear_count + self.exp_count:
             return False
         self.retries += 1
-        self.interval_ns = self._interval_after_ns(self.retries)
         return True
 
     def _interval_after_ns(self, retries: int) -> int:
