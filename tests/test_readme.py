@@ -42,6 +42,7 @@ def masked(text: str) -> list[str]:
     text = re.sub(r"(?m)^(calibrating: |.* ms emulated  ).*\n", "", text)  # progress
     text = re.sub(r"\d+\.\d+", "#", text)
     text = re.sub(r"\d{8}T\d{6}Z", "#", text)
+    text = re.sub(r"(?m)^run \d+ ", "run # ", text)
     text = re.sub(r"(emulated takes )\w+", r"\1#", text)
     text = re.sub(r"(run folder +: ).*/runs/", r"\1runs/", text)
     text = re.sub(r"(?<!\w)(\d{1,3}(,\d{3})+|\d{4,})(?!\w)", "#", text)
@@ -106,6 +107,11 @@ def test_the_tour_goes_as_shown(tmp_path: Path) -> None:
         assert len(tour) > 8
         for shown in tour:
             said = run(shown.command.removeprefix(PREFIX))
+            for _ in range(2):
+                # The machine may have been busy for a moment, and then the run says so.
+                if " run " not in shown.command or ": trusted" in said:
+                    break
+                said = run(shown.command.removeprefix(PREFIX))
             assert masked(said) == masked(shown.output), shown.command
     finally:
         run("down")
