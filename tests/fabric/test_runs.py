@@ -46,6 +46,11 @@ def require_whole(result: dict[str, Any], checked_bytes: int = KEPT_BYTES) -> No
     assert [row["word"] for row in unexplained] == ["trusted"], unexplained
 
 
+def expected_code(result: dict[str, Any]) -> int:
+    """1 where the machine was so busy that the run says not to believe its figures."""
+    return 1 if result["verdict"]["word"] == "invalid" else 0
+
+
 def with_fault(instance: Running, job: Job, out: Path, *faults: dict[str, Any],
                tdf: int = TDF) -> dict[str, Any]:
     """Run a job and inject faults when a part of it is over; they are healed afterwards."""
@@ -71,7 +76,7 @@ def test_write_bw_ends_with_a_table_a_verdict_and_a_folder(
 ) -> None:
     code, result = healthy.run("write-bw", "h0", "h3", "--iters", "50", "--depth", "16",
                                "--tdf", str(TDF), "--verify", out=tmp_path)
-    assert code == 0
+    assert code == expected_code(result)
     require_whole(result, 4 * 50 * SIZE)
     folder = Path(result["folder"])
     names = {path.name for path in folder.iterdir()}
@@ -99,7 +104,7 @@ def average(streams: list[dict[str, Any]]) -> float:
 @pytest.mark.parametrize("dst", [1, 3])
 def test_latency_is_the_simulators(healthy: Running, tmp_path: Path, dst: int) -> None:
     code, result = healthy.run("write-lat", "h0", f"h{dst}", "--iters", "30", out=tmp_path)
-    assert (code, result["tdf"]) == (0, 10_000)
+    assert (code, result["tdf"]) == (expected_code(result), 10_000)
     job = plan_write_latency(spec_of(healthy), 0, dst, size=2, iters=30, seed=1)
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)
     typical_ns = half_latency(simulated.results[0]["latency_ns"]).typical
@@ -253,7 +258,8 @@ def test_an_agent_at_rest_is_small(healthy: Running) -> None:
 def test_a_capture_has_every_frame(healthy: Running, tmp_path: Path) -> None:
     code, result = healthy.run("write-bw", "h0", "h3", "--iters", "10", "--qps", "1", "--tdf",
                                str(TDF), "--pcap", out=tmp_path)
-    assert code == 0
+    assert code == expected_code(result)
+    assert result["failures"] == []
     folder = Path(result["folder"], "pcap")
     assert {path.name for path in folder.iterdir()} == {
         f"h{host}-eth{plane}.pcap" for host in (0, 3) for plane in (0, 1)}
