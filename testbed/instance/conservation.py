@@ -19,6 +19,8 @@ from topologies.graph import NicPort
 
 _SETTLE_S = 0.05
 _PATIENCE_S = 2.0
+# A send that fails because the link is down is no loss: the endpoint is told so.
+_DOWN = frozenset({"ENETDOWN", "ENXIO", "ENODEV", "ENETUNREACH"})
 
 
 class Conservation:
@@ -122,7 +124,3 @@ class Conservation:
             nics = self._fabric.graph.host(name).nic_ports
             found |= {nics[port["plane"]].slot: port for port in told["ports"]}
         return found
-
-
-# A send that fails because the link is down is no loss: the endpoint is told so.
-_DOWN = frozenset({"ENETDOWN", "ENXIO", "ENODEV", "ENETUNREACH"})

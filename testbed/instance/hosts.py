@@ -52,9 +52,7 @@ class Hosts:
         host = self._graph.host(name)
         target = SshTarget(name, str(management_address(host.index)))
         self.hellos[name] = self.fleet.replace(target, self._config(host))
-        self.fleet.agents[name].call("set_tdf", {
-            "tdf": self._tdf,
-            "transit_ns": {str(links): ns for links, ns in self._transit_ns.items()}})
+        self.fleet.agents[name].call("set_tdf", self._dilation())
 
     def agent_pid(self, name: str) -> int:
         """Process id of a host's agent, as every namespace here sees it."""
@@ -101,11 +99,15 @@ class Hosts:
         Raises TestbedError where one that lives does not answer.
         """
         self._tdf, self._transit_ns = tdf, dict(transit_ns)
-        params = {"tdf": tdf, "transit_ns": {str(k): ns for k, ns in transit_ns.items()}}
-        _, silent = self.ask("set_tdf", dict.fromkeys(self.alive(), params), 10.0)
+        _, silent = self.ask("set_tdf", dict.fromkeys(self.alive(), self._dilation()), 10.0)
         if silent:
             raise TestbedError(f"{next(iter(silent.values()))}; heal it, or take the instance "
                                "down and up again")
+
+    def _dilation(self) -> dict[str, Any]:
+        """The parameters of `set_tdf`."""
+        transit_ns = {str(links): ns for links, ns in self._transit_ns.items()}
+        return {"tdf": self._tdf, "transit_ns": transit_ns}
 
     def dead_sshds(self) -> list[str]:
         """Hosts whose sshd has ended."""

@@ -20,6 +20,7 @@ _LAG_EVERY_S = 2.0
 _FIRST_LAG_S = 0.2
 # What a port may be behind its model without being slow: HTB's burst and two frames.
 _LAG_ALLOWANCE_FRAMES = 5
+_OVERFLOW = "socket overflow"  # the cause as the balance names it
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,3 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
         late_events_ns={},
         failures=tuple(outcome.failures),
     )
-
-
-_OVERFLOW = "socket overflow"

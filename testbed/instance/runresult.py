@@ -80,13 +80,18 @@ def _host(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _evs_out(testbed: Testbed, results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """EVs that were left as bad, in the order in which hosts left them."""
-    names = {host.address.packed.hex(): host.name for host in testbed.graph.hosts}
+    names = _names(testbed)
     for name, result in results.items():
         for event in result["events"]:
             if event["event"] == "ev changed" and event["to"] == EvState.ASSUMED_BAD.value:
                 yield {"host": name, "peer": names.get(event["peer"], event["peer"]),
                        "ev": event["ev"], "plane": event["plane"], "cause": event["cause"],
                        "at_ns": event["t_ns"]}
+
+
+def _names(testbed: Testbed) -> dict[str, str]:
+    """Hosts by their inner address, as agents tell it."""
+    return {host.address.packed.hex(): host.name for host in testbed.graph.hosts}
 
 
 def _events(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +102,7 @@ def _events(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _qp_failures(testbed: Testbed, results: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for every queue pair that failed: whose, towards whom, when and why."""
-    names = {host.address.packed.hex(): host.name for host in testbed.graph.hosts}
+    names = _names(testbed)
     for name, result in results.items():
         peers = {qp["qp"]: names.get(qp["peer"], "its peer") for qp in result["qps"]}
         for event in result["events"]:
