@@ -110,6 +110,11 @@ def format_ratio(ratio: float) -> str:
     return f"{_plain(Decimal(repr(ratio)) * 100)}%"
 
 
+def format_count(number: int, noun: str) -> str:
+    """``1 frame``, ``1,234 frames``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _parse(text: str, family: _Family) -> int:
     match = _QUANTITY.fullmatch(text)
     if not match:

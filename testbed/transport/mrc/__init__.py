@@ -7,6 +7,7 @@ follows from that is this package, from the wire up:
 
     errors choices rng
                   what calls refuse with, what was decided, what randomness is
+    notes         rare moments, as they are kept for somebody who records them
     serial clock  numbers that wrap; the 16-bit time stamp
     wire/         every header and packet, encoded and decoded; the iCRC
     srv6          from destination and EV to the list of uSIDs
@@ -27,6 +28,7 @@ follows from that is this package, from the wire up:
                   what an endpoint does for all its QPs
     endpoint      one NIC's engine: datagrams, ports and time in; datagrams and events out
     verbs         the application's interface, after libmrc
+    controls      what a controller denied towards a peer, and the ports it disabled
     device        a host's device with default profiles, and how two of them connect
 
 Imports point up this list only (a test reads them). Nothing reads a clock, draws a random

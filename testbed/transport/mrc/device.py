@@ -13,6 +13,7 @@ What two applications must tell each other before their QPs can talk travels out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -23,10 +24,10 @@ from testbed.transport.mrc.ctl.attributes import NSCC_ALGORITHM, DeviceAttribute
 from testbed.transport.mrc.ctl.cc_profile import CcProfileAttr
 from testbed.transport.mrc.ctl.device import Controller
 from testbed.transport.mrc.ctl.ev_entries import EvEntry, EvOperation
-from testbed.transport.mrc.ctl.ev_fields import FABRIC_FORMAT, fabric_fields
+from testbed.transport.mrc.ctl.ev_fields import FABRIC_FORMAT, EvField, fabric_fields
 from testbed.transport.mrc.ctl.ev_format import EvFormatAttr, EvFormatMode
 from testbed.transport.mrc.ctl.ev_profile import EvProfileAttr
-from testbed.transport.mrc.ctl.profile import ProfileState
+from testbed.transport.mrc.ctl.profile import ProfileState, known
 from testbed.transport.mrc.ctl.values import EVENT_STATES, UNPOPULATED, ApiEvState, api_ev
 from testbed.transport.mrc.endpoint import Endpoint
 from testbed.transport.mrc.ev.pathset import default_min_active
@@ -134,15 +135,47 @@ def add_ev_profile(
     The first ``active_per_port`` of each plane are active, the others spares; without
     ``min_active`` it is the default of :func:`default_min_active`.
     """
-    evs = every_path(spec, per_plane)
+    controller.create_ev_profile(profile_id)
+    _list_evs(
+        controller, profile_id, every_path(spec, per_plane),
+        fabric_fields(spec.planes, spec.t1_per_plane), active_per_port, min_active,
+    )  # fmt: skip
+
+
+def narrow_ev_profile(controller: Controller, *, active: int, spares: int) -> int:
+    """Make an ONLINE profile of the first EVs of each port of profile 1; its id.
+
+    ``active`` of each port, 1 or more, are active, ``spares`` more are spares. Raises
+    ValueError where a port has fewer.
+    """
+    by_port: dict[int, list[PathEv]] = {}
+    for entry in controller.ev_profile(EV_PROFILE).entries():
+        by_port.setdefault(entry.port, []).append(PathEv(entry.ev, entry.port))
+    fewest = min(map(len, by_port.values()))
+    if active < 1 or spares < 0 or active + spares > fewest:
+        raise ValueError(
+            f"{active} active EVs and {spares} spares per port are not possible: use 1 active "
+            f"or more, and {fewest} at most together"
+        )
+    evs = [path for paths in by_port.values() for path in paths[:active + spares]]
+    fields = known(controller.query_ev_profile(EV_PROFILE, with_fields=True).fields)
+    profile_id = controller.create_ev_profile()
+    _list_evs(controller, profile_id, evs, fields, active, None)
+    return profile_id
+
+
+def _list_evs(
+    controller: Controller, profile_id: int, evs: Sequence[PathEv], fields: tuple[EvField, ...],
+    active_per_port: int | None, min_active: int | None,
+) -> None:  # fmt: skip
+    """Take a new profile ONLINE with these EVs."""
     if min_active is None:
         min_active = default_min_active(evs, active_per_port=active_per_port)
-    controller.create_ev_profile(profile_id)
     modify = partial(controller.modify_ev_profile, profile_id)
     modify(
         EvProfileAttr(
             state=ProfileState.OFFLINE, mode=EvMode.EXP, fmt_id=EV_FORMAT, count=len(evs),
-            fields=fabric_fields(spec.planes, spec.t1_per_plane), min_active=min_active,
+            fields=fields, min_active=min_active,
             event_mask=EVENT_STATES, active_per_port=active_per_port,
         )
     )  # fmt: skip

@@ -24,6 +24,7 @@ from testbed.transport.mrc.endpoint_packets import EndpointCounters, EndpointPac
 from testbed.transport.mrc.ev.rotation import Entry
 from testbed.transport.mrc.ev.states import EvChange
 from testbed.transport.mrc.memory import MemoryTable
+from testbed.transport.mrc.notes import AnsweredProbe
 from testbed.transport.mrc.peers import Peer, Peers
 from testbed.transport.mrc.qp import QpFailed, QpState, QueuePair
 from testbed.transport.mrc.responder import Responder
@@ -45,6 +46,8 @@ from testbed.transport.mrc.wire.packets import (
 )
 
 _EVENTS_KEPT = 4096
+# Looking a member up in its enum costs as much as the comparison.
+_ERROR = QpState.ERROR
 _NAK_STATUS = {
     int(NakCode.INVALID_REQUEST): WcStatus.REMOTE_INVALID_REQUEST,
     int(NakCode.REMOTE_ACCESS_ERROR): WcStatus.REMOTE_ACCESS_ERROR,
@@ -78,7 +81,14 @@ class Endpoint:
 
     ``routes`` lead to other NICs, ``rng`` is the only source of randomness, ``up_ports``
     the mask of ports with carrier. QPs are made through :mod:`testbed.transport.mrc.verbs`.
+    ``answered_probes``: a list that whoever records has hung up for answers, else None.
     """
+
+    __slots__ = (
+        "_enabled", "_events", "_next_qpn", "_now_ns", "_requests", "_scheduler",
+        "_wake_at_ns", "address", "all_ports", "answered_probes", "carrier", "controls",
+        "counters", "memory", "packets", "peers", "qps", "rng", "routes", "up_ports",
+    )  # fmt: skip
 
     def __init__(
         self, *, address: bytes, port_count: int, routes: Routes, rng: Rng,
@@ -92,11 +102,13 @@ class Endpoint:
         self.carrier = self.all_ports if up_ports is None else up_ports
         self.up_ports = self.carrier  # with carrier, and not disabled by the controller
         self.counters = EndpointCounters()
+        self.answered_probes: list[AnsweredProbe] | None = None
         self.controls = ControlQueue(port_count)
         self.qps: dict[int, QueuePair] = {}
         self.packets = EndpointPackets(
             address, routes, port_count, self.controls, self.counters, lambda: self.up_ports
         )
+        self._requests = self.packets.queue
         self.peers = Peers(self.packets, self._touch)
         self._scheduler = Scheduler()
         self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
@@ -132,7 +144,7 @@ class Endpoint:
 
     def fail(self, qp: QueuePair, status: WcStatus, reason: str, now_ns: int) -> None:
         """Take a QP to ERROR."""
-        if qp.state is not QpState.ERROR:
+        if qp.state is not _ERROR:
             self._events.append(qp.fail(status, reason, now_ns))
 
     # --- In: datagrams -------------------------------------------------------------
@@ -163,23 +175,18 @@ class Endpoint:
             self.packets.on_response(port, packet, now_ns)
             return
         qp = self.qps.get(packet.dqp)
-        if qp is None or qp.responder is None or qp.peer != arrival.source:
+        if qp is None or (responder := qp.responder) is None or qp.peer != arrival.source:
             self.counters.unknown_qp += 1
-            return
-        if isinstance(packet, Write):
-            self._on_write(qp, qp.responder, port, arrival, packet, now_ns)
-            return
-        _QP_HANDLERS[type(packet)](self, qp, port, arrival, now_ns)
-        self._after(qp, now_ns)
+        elif isinstance(packet, Write):
+            if qp.state is not _ERROR or responder.error:
+                responder.on_write(port, arrival, packet, now_ns)
+                self._after_write(qp, responder, now_ns)
+        else:
+            _QP_HANDLERS[type(packet)](self, qp, port, arrival, now_ns)
+            self._after(qp, now_ns)
 
-    def _on_write(
-        self, qp: QueuePair, responder: Responder, port: int, arrival: Arrival, write: Write,
-        now_ns: int,
-    ) -> None:  # fmt: skip
-        if qp.state is QpState.ERROR and not responder.error:
-            return
-        responder.on_write(port, arrival, write, now_ns)
-        # Most writes complete nothing and move no deadline but this.
+    def _after_write(self, qp: QueuePair, responder: Responder, now_ns: int) -> None:
+        """Like :meth:`_after`: most writes complete nothing and move no deadline but one."""
         if responder.completions or responder.error:
             self._after(qp, now_ns)
         elif (at_ns := responder.reverse.probe_at_ns) is not None:
@@ -187,12 +194,12 @@ class Endpoint:
 
     def _on_trimmed(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
         assert qp.responder is not None
-        if qp.state is not QpState.ERROR:
+        if qp.state is not _ERROR:
             qp.responder.on_trimmed(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
 
     def _on_probe(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
         assert qp.responder is not None
-        if qp.state is not QpState.ERROR or qp.responder.error:
+        if qp.state is not _ERROR or qp.responder.error:
             qp.responder.on_probe(port, arrival, arrival.packet, now_ns)  # type: ignore[arg-type]
 
     def _on_sack(self, qp: QueuePair, port: int, arrival: Arrival, now_ns: int) -> None:
@@ -221,13 +228,14 @@ class Endpoint:
         """Take the outcome of one call from a QP: completions, errors, readiness, deadlines."""
         overrun = qp.collect()
         requester, responder = qp.requester, qp.responder
-        if qp.state is QpState.ERROR:
+        if qp.state is _ERROR:
             return
         if requester is not None:
             if requester.error is not None:
                 self.fail(qp, requester.error, _reason(requester.error), now_ns)
                 return
-            self._scheduler.wake(qp)
+            if not qp.is_ready:
+                self._scheduler.wake(qp)
             self._touch(requester.next_deadline())
         if responder is not None:
             if responder.error:
@@ -286,7 +294,7 @@ class Endpoint:
         self._now_ns = now_ns
         self._wake_at_ns = None
         for qp in list(self.qps.values()):
-            if qp.state is QpState.ERROR or qp.paths is None or qp.responder is None:
+            if qp.state is _ERROR or qp.paths is None or qp.responder is None:
                 continue
             requester = qp.requester
             if requester is not None:
@@ -314,6 +322,9 @@ class Endpoint:
         def on_answer(rtt_ns: int, port: int, at_ns: int) -> None:
             # The answer went there and back again, so both directions take it. It tells of no
             # mark: an EETH has no field for one, so only a reliability probe's answer could.
+            if self.answered_probes is not None:
+                self.answered_probes.append(
+                    AnsweredProbe(at_ns, qp.qp_num, entry.ev, entry.port, rtt_ns))
             if qp.paths is not None and qp.responder is not None:
                 qp.paths.on_probe_answered(entry.ev, at_ns, False)
                 qp.responder.reverse.on_probe_answered(entry.ev, at_ns)
@@ -358,11 +369,12 @@ class Endpoint:
             sent = self.controls.pop(free_ports, now_ns)
             if sent is not None:
                 return sent
-        if self.packets.queue.waiting & free_ports:
-            sent = self.packets.queue.pop(free_ports, now_ns)
+        if self._requests.waiting & free_ports:
+            sent = self._requests.pop(free_ports, now_ns)
             if sent is not None:
                 return sent
-        return self._scheduler.transmit(now_ns, free_ports)
+        # As often as not there is nothing to send: drivers ask until they hear so.
+        return self._scheduler.transmit(now_ns, free_ports) if self._scheduler.ring else None
 
     def events(self) -> list[Event]:
         """What happened since the last call, in order within each QP.

@@ -45,6 +45,11 @@ class EndpointPackets:
     go; ``up_ports()`` is the mask a port status update tells when it leaves.
     """
 
+    __slots__ = (
+        "_address", "_answers", "_dates", "_routes", "_up_ports", "counters", "queue",
+        "waiting",
+    )  # fmt: skip
+
     def __init__(
         self, address: bytes, routes: Routes, port_count: int, answers: ControlQueue,
         counters: EndpointCounters, up_ports: Callable[[], int],

@@ -135,9 +135,10 @@ class MemoryTable:
         if region is None:
             return False
         start = va - region.va
-        if start < 0 or start + length > region.length:
+        end = start + length
+        if start < 0 or end > region.length:
             return False
-        region.view[start : start + length] = payload
+        region.view[start:end] = payload
         return True
 
     def read(self, lkey: int, offset: int, length: int) -> memoryview:

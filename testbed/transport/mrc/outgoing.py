@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from testbed.transport.mrc.clock import timestamp
-from testbed.transport.mrc.serial import MSN_MASK, PSN_MASK
 from testbed.transport.mrc.wire.codec import Envelope, encode, encode_write
+from testbed.transport.mrc.wire.codes import Opcode
 from testbed.transport.mrc.wire.packets import ReliabilityProbe
 from topologies.numbers import Dscp, Ecn
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _ECT0 = int(Ecn.ECT0)
 _NO_TRIM = int(Dscp.NO_TRIM)
 _TRIMMABLE, _TRIMMABLE_RETX = int(Dscp.TRIMMABLE), int(Dscp.TRIMMABLE_RETX)
+_FIRST, _MIDDLE = int(Opcode.WRITE_FIRST), int(Opcode.WRITE_MIDDLE)
 _ENVELOPES_KEPT = 4096
 
 
@@ -41,15 +42,18 @@ class Outgoing:
         ask: bool, is_rtx: bool,
     ) -> bytes:  # fmt: skip
         """One packet of a message, its data read as it is now."""
-        is_last = psn == message.last_psn
         dscp = self._dscp_rtx if is_rtx else self._dscp
+        envelope = self._envelopes.get(entry.ev << 6 | dscp) or self._envelope(entry, dscp)
+        opcode, se, imm = _MIDDLE, False, None
+        if psn == message.last_psn:
+            opcode, se, imm = message.opcode(psn), message.is_solicited, message.imm
+        elif not offset:
+            opcode = _FIRST
         return encode_write(
-            self._envelopes.get(entry.ev << 6 | dscp) or self._envelope(entry, dscp),
-            message.opcode(psn), self._peer_qpn, psn & PSN_MASK, ask, is_rtx,
-            is_last and message.is_solicited, timestamp(now_ns), message.msn & MSN_MASK,
-            message.rqmsn & MSN_MASK, message.va + offset, message.rkey, message.length,
-            message.imm if is_last else None, message.data[offset : offset + length],
-        )  # fmt: skip
+            envelope, opcode, self._peer_qpn, psn, ask, is_rtx, se, timestamp(now_ns),
+            message.msn, message.rqmsn, message.va + offset, message.rkey, message.length, imm,
+            message.data[offset : offset + length],
+        )
 
     def probe(self, probe_id: int, entry: Entry, now_ns: int) -> bytes:
         """A reliability probe: it waits in the data queues but is not cut to pieces there."""

@@ -33,6 +33,10 @@ class QpState(Enum):
     ERROR = "ERROR"
 
 
+# Looking a member up in its enum costs as much as what is done with it.
+_SUCCESS = WcStatus.SUCCESS
+_WRITE, _WRITE_WITH_IMM = WcOpcode.RDMA_WRITE, WcOpcode.RDMA_WRITE_WITH_IMM
+
 TRANSITIONS = {
     QpState.RESET: {QpState.INIT, QpState.RESET, QpState.ERROR},
     QpState.INIT: {QpState.RTR, QpState.RESET, QpState.ERROR},
@@ -55,6 +59,11 @@ class QpFailed:
 class QueuePair:
     """A QP. Its halves exist from RTR on; ``peer`` is the inner address of the other NIC."""
 
+    __slots__ = (
+        "credit_bytes", "failure", "is_ready", "max_recv_wr", "max_send_wr", "paths",
+        "peer", "qp_num", "recv_cq", "requester", "responder", "send_cq", "state",
+    )  # fmt: skip
+
     def __init__(
         self, qp_num: int, send_cq: CompletionQueue, recv_cq: CompletionQueue,
         max_send_wr: int, max_recv_wr: int,
@@ -74,15 +83,16 @@ class QueuePair:
 
     def collect(self) -> str:
         """Move what has completed to the queues; why the QP must fail, or ""."""
-        if self.requester is not None and self.requester.completed:
-            for message in self.requester.completed:
+        requester, responder = self.requester, self.responder
+        if requester is not None and requester.completed:
+            for message in requester.completed:
                 if message.is_signaled:
-                    self.send_cq.push(_completion(self, message, WcStatus.SUCCESS))
-            self.requester.completed.clear()
-        if self.responder is not None and self.responder.completions:
-            for completion in self.responder.completions:
+                    self.send_cq.push(_completion(self, message, _SUCCESS))
+            requester.completed.clear()
+        if responder is not None and responder.completions:
+            for completion in responder.completions:
                 self.recv_cq.push(completion)
-            self.responder.completions.clear()
+            responder.completions.clear()
         if self.send_cq.is_overrun or self.recv_cq.is_overrun:
             return "its completion queue overran: poll it more often or make it deeper"
         return ""
@@ -109,6 +119,6 @@ class QueuePair:
 
 
 def _completion(qp: QueuePair, message: Message, status: WcStatus) -> Completion:
-    opcode = WcOpcode.RDMA_WRITE if message.imm is None else WcOpcode.RDMA_WRITE_WITH_IMM
-    length = message.length if status is WcStatus.SUCCESS else 0
+    opcode = _WRITE if message.imm is None else _WRITE_WITH_IMM
+    length = message.length if status is _SUCCESS else 0
     return Completion(message.wr_id, status, opcode, qp.qp_num, length)

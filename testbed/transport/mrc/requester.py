@@ -23,6 +23,7 @@ from testbed.transport.mrc.choices import (
 )
 from testbed.transport.mrc.clock import WRAP_NS, age_ns, timestamp
 from testbed.transport.mrc.completion import WcStatus
+from testbed.transport.mrc.notes import LossCause, LostPacket
 from testbed.transport.mrc.outgoing import Outgoing
 from testbed.transport.mrc.reliability.loss import Shown
 from testbed.transport.mrc.reliability.outstanding import ACKED, IN_FLIGHT, Packet, SendWindow
@@ -36,13 +37,13 @@ if TYPE_CHECKING:
     from testbed.transport.mrc.congestion import CongestionControl
     from testbed.transport.mrc.ev.pathset import PathSet
     from testbed.transport.mrc.ev.reverse import ReverseSet
-    from testbed.transport.mrc.ev.rotation import Entry
     from testbed.transport.mrc.messages import Message
     from testbed.transport.mrc.reliability.loss import LossDetector
     from testbed.transport.mrc.reliability.retry import RetrySchedule
 
 # Plain integers: comparing enum members costs more than what surrounds it.
 _SKIP_ONCE, _ALWAYS_SKIP = int(PathMark.SKIP_ONCE), int(PathMark.ALWAYS_SKIP)
+_MARKS = frozenset({_SKIP_ONCE, _ALWAYS_SKIP})  # 3 is reserved: ignored
 _TRIMMED, _TRIMMED_LASTHOP = int(NackReason.TRIMMED), int(NackReason.TRIMMED_LASTHOP)
 _UNEXPECTED = int(NackReason.UNEXP_EVENT)
 
@@ -52,14 +53,17 @@ Sent = tuple[int, bytes]
 
 
 class RequesterCounters:
-    """What a requester did, in packets; the causes of retransmission add up to ``resent``."""
+    """What a requester did, in packets; the causes of retransmission add up to ``resent``.
 
-    __slots__ = ("found", "lost_by_evidence", "lost_by_nack", "lost_by_timer",
+    ``acked_bytes`` is payload, acknowledged for the first time.
+    """
+
+    __slots__ = ("acked_bytes", "found", "lost_by_evidence", "lost_by_nack", "lost_by_timer",
                  "probes", "resent", "sent", "sent_bytes", "solicited", "spurious",
                  "timeouts")  # fmt: skip
 
     def __init__(self) -> None:
-        self.sent = self.sent_bytes = self.resent = 0
+        self.sent = self.sent_bytes = self.acked_bytes = self.resent = 0
         self.lost_by_nack = self.lost_by_evidence = self.lost_by_timer = 0
         self.found = self.spurious = self.solicited = self.probes = self.timeouts = 0
 
@@ -67,11 +71,21 @@ class RequesterCounters:
 class Requester:
     """One QP's send queue.
 
+    ``path_mtu``: the payload of a full packet in bytes, a multiple of 4.
     ``source``, ``destination``: inner addresses, 16 bytes. ``nominal_overhead_bytes``:
     what a write's nominal size is above its payload (spec 8.3.1). ``mpr`` in units of 128
     PSNs; ``max_wimm``: immediates in flight at once. ``can_trim``: the peer answers trimmed
     packets with a NACK, otherwise data goes out as NO_TRIM (facts sheet 4.17).
+    ``losses``: a list that whoever records has hung up for verdicts of loss, else None.
     """
+
+    __slots__ = (
+        "_allocated_psn", "_is_mpr_dynamic", "_max_wimm", "_msn", "_outgoing",
+        "_overhead_bytes", "_path_mtu", "_probe_id", "_probe_pending", "_probes",
+        "_range_psns", "_received", "_rqmsn", "_solicit_pending", "_unreported", "_unsent",
+        "_wimm_in_flight", "cc", "completed", "counters", "error", "loss", "losses",
+        "messages", "paths", "retry", "reverse", "silence", "window",
+    )  # fmt: skip
 
     def __init__(
         self, *, source: bytes, destination: bytes, qpn: int, peer_qpn: int, first_psn: int,
@@ -84,6 +98,7 @@ class Requester:
         self.completed: deque[Message] = deque()  # taken by the QP
         self.error: WcStatus | None = None
         self.counters = RequesterCounters()
+        self.losses: list[LostPacket] | None = None
         self.paths, self.cc, self.loss, self.retry = paths, cc, loss, retry
         self.reverse = reverse
         self.silence = Silence(cc.base_rtt_ns, retry)
@@ -133,7 +148,9 @@ class Requester:
             return False
         if self._probe_pending or self._solicit_pending:
             return True
-        return self.cc.can_send() and (self.window.next_lost() is not None or self._may_send_new())
+        return self.cc.can_send() and (
+            self.window.next_lost() is not None or self._next_message() is not None
+        )
 
     @property
     def srtt_ns(self) -> int:
@@ -155,45 +172,41 @@ class Requester:
             sent = None if packet is None else self._send_again(packet, now_ns, free_ports)
             if sent is not None:
                 return sent
-        if self._may_send_new():
-            return self._send_new(now_ns, free_ports)
-        return None
+        message = self._next_message()
+        return None if message is None else self._send_new(message, now_ns, free_ports)
 
-    def _may_send_new(self) -> bool:
-        """Is there unsent data inside the PSN window and the limit of immediates?"""
+    def _next_message(self) -> Message | None:
+        """What new data is of, None where PSN window or limit of immediates forbid it."""
         unsent, window = self._unsent, self.window
-        if not unsent or window.next_psn - window.first_psn + 1 >= self._range_psns:
-            return False
+        psn = window.next_psn
+        if not unsent or psn - window.first_psn + 1 >= self._range_psns:
+            return None
         message = unsent[0]
-        return (
-            message.imm is None
-            or window.next_psn != message.first_psn
-            or self._wimm_in_flight < self._max_wimm
-        )
+        if message.imm is None or psn != message.first_psn:
+            return message
+        return message if self._wimm_in_flight < self._max_wimm else None
 
-    def _send_new(self, now_ns: int, free_ports: int) -> Sent | None:
+    def _send_new(self, message: Message, now_ns: int, free_ports: int) -> Sent | None:
         entry = self.paths.choose(free_ports, now_ns)
         if entry is None:
             return None
-        message, psn = self._unsent[0], self.window.next_psn
-        offset = (psn - message.first_psn) * self._path_mtu
+        window, length = self.window, self._path_mtu
+        psn = window.next_psn
+        offset = (psn - message.first_psn) * length
         is_last = psn == message.last_psn
         if is_last:
             length = message.length - offset
-            size = (length + 3 & ~3) + self._overhead_bytes
-            if message.imm is not None:
-                size += IMMDT_BYTES
             self._unsent.popleft()
-        else:
-            length = self._path_mtu
-            size = length + self._overhead_bytes
-        if message.imm is not None and psn == message.first_psn:
-            self._wimm_in_flight += 1
+        size = (length + 3 & ~3) + self._overhead_bytes
+        if message.imm is not None:
+            if is_last:
+                size += IMMDT_BYTES
+            if not offset:
+                self._wimm_in_flight += 1
         packet = Packet(psn, message, offset, length, size, entry)
-        self.window.add(packet)
+        window.add(packet)
         self.counters.sent += 1
-        self.counters.sent_bytes += size
-        self._note_sent(packet, entry, now_ns)
+        self._note_sent(packet, now_ns)
         ask = self.cc.on_sent(size, False) or is_last
         return entry.port, self._outgoing.write(
             message, psn, offset, length, entry, now_ns, ask, False
@@ -207,17 +220,18 @@ class Requester:
         self.window.resend(packet)
         self.cc.on_sent(packet.size_bytes, True)
         self.counters.resent += 1
-        self.counters.sent_bytes += packet.size_bytes
-        self._note_sent(packet, entry, now_ns)
+        self._note_sent(packet, now_ns)
         return entry.port, self._outgoing.write(
             packet.message, packet.psn, packet.offset, packet.length, entry, now_ns, False, True
         )
 
-    def _note_sent(self, packet: Packet, entry: Entry, now_ns: int) -> None:
+    def _note_sent(self, packet: Packet, now_ns: int) -> None:
         """One transmission in the books of loss, of the way back, and of silence."""
-        entry.sent += 1
+        self.counters.sent_bytes += packet.size_bytes
+        packet.entry.sent += 1
         self.loss.on_sent(packet, now_ns)
-        self.reverse.on_data_sent(now_ns)
+        if self.reverse.probe_at_ns is not None:
+            self.reverse.on_data_sent(now_ns)
         self.silence.sent_at_ns = now_ns
 
     def _send_probe(self, now_ns: int, free_ports: int) -> Sent | None:
@@ -277,7 +291,8 @@ class Requester:
         if made * RCVD_BYTES_UNIT > self.counters.sent_bytes + RCVD_BYTES_UNIT:
             return  # counts more than was ever sent
         is_newest = made >= self._received
-        self._received = max(self._received, made)
+        if is_newest:
+            self._received = made
         ack_psn = None if sack.pr else min(cack + sack.ack_psn_offset, window.next_psn)
         trigger = None if ack_psn is None else window.packets.get(ack_psn)
         answered = trigger if trigger is not None and _is_latest(trigger, sack) else None
@@ -287,7 +302,7 @@ class Requester:
         if answered is not None:
             self.reverse.on_forward_confirmed(answered.entry)
         rtt_ns = self._sample(answered, sack, now_ns)
-        marked = sack.m in (_SKIP_ONCE, _ALWAYS_SKIP)  # 3 is reserved: ignored
+        marked = sack.m in _MARKS
         if marked:
             self._on_marked(sack, now_ns)
         self.cc.on_sack(
@@ -301,11 +316,11 @@ class Requester:
             self.loss.on_acknowledged(newly, answered, ~self.paths.live_ports, made)
         if sack.pr:
             self._on_probe_answered(sack, marked, made, now_ns)
-        base = cack + sack.sack_offset
-        lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
-        if lost:
+        if self.loss.has_suspects:
+            base = cack + sack.sack_offset
+            lost = self.loss.verdicts(Shown(cack + 1, base, base + SACK_BITMAP_BITS - 1, made))
             self.counters.lost_by_evidence += len(lost)
-            self._lose_all(lost, now_ns)
+            self._lose_all(lost, now_ns, "evidence")
         self.silence.on_heard(now_ns)
         if window.first_psn > before:
             self.silence.on_progress(now_ns)
@@ -331,6 +346,7 @@ class Requester:
         self.cc.on_nack(now_ns, packet.size_bytes, is_trim, None)
         self.window.lose(packet)
         self.counters.lost_by_nack += 1
+        self._note_lost(packet, now_ns, "nack")
         if nack.nack_reason == _TRIMMED:
             self.paths.on_trimmed(packet.entry.ev, now_ns)
 
@@ -365,8 +381,9 @@ class Requester:
         self, newly: list[Packet], ambiguous: Packet | None, sack: Sack | None
     ) -> None:
         """Books of what just arrived for the first time."""
-        on_acked = self.paths.on_acked
+        on_acked, acked_bytes = self.paths.on_acked, 0
         for packet in newly:
+            acked_bytes += packet.length
             if packet.state == IN_FLIGHT:
                 if packet.tries == 1:
                     on_acked(packet.entry)
@@ -375,6 +392,7 @@ class Requester:
                 self.counters.found += 1
                 self._on_spurious()
             packet.state = ACKED
+        self.counters.acked_bytes += acked_bytes
         if ambiguous is not None and sack is not None and ambiguous.tries > 1:
             # The trigger is an earlier transmission than the latest: that one was not lost.
             self._on_spurious()
@@ -419,12 +437,19 @@ class Requester:
         if not missing and self._last_acknowledged() is not None:
             self._solicit_pending = True
 
-    def _lose_all(self, lost: list[Packet], now_ns: int) -> None:
+    def _lose_all(self, lost: list[Packet], now_ns: int, cause: LossCause) -> None:
         """Verdicts: send these again, and hold their loss against EV and window."""
         for packet in lost:
+            self._note_lost(packet, now_ns, cause)
             self.window.lose(packet)
             self.cc.on_loss(packet.size_bytes)
             self.paths.on_loss_inferred(packet.entry.ev, now_ns)
+
+    def _note_lost(self, packet: Packet, now_ns: int, cause: LossCause) -> None:
+        if self.losses is not None:
+            entry = packet.entry
+            self.losses.append(LostPacket(
+                now_ns, packet.sent_at_ns, packet.psn, entry.ev, entry.port, cause))
 
     # --- time ----------------------------------------------------------------------
 
@@ -432,7 +457,7 @@ class Requester:
         """When :meth:`on_deadline` wants to be called, ns; None while nothing is posted."""
         if not self.messages or self.error:
             return None
-        return self.silence.next_at_ns
+        return self.silence.next_at_ns()
 
     def on_deadline(self, now_ns: int) -> None:
         """Act on what is due: ask about a silent tail, or count a timeout."""
@@ -461,7 +486,7 @@ class Requester:
             and now_ns - oldest.sent_at_ns >= self.silence.patience_ns
         ):
             self.counters.lost_by_timer += 1
-            self._lose_all([oldest], now_ns)
+            self._lose_all([oldest], now_ns, "timer")
         self._ask()
         self.silence.restart(now_ns)
 

@@ -22,7 +22,7 @@ from testbed.transport.mrc.choices import (
 from testbed.transport.mrc.completion import Completion, WcOpcode, WcStatus
 from testbed.transport.mrc.reliability.received import ReceiveWindow, Verdict
 from testbed.transport.mrc.serial import MSN_MASK, PSN_MASK
-from testbed.transport.mrc.wire.codec import Arrival, Envelope, encode
+from testbed.transport.mrc.wire.codec import Arrival, Envelope, encode, encode_sack
 from testbed.transport.mrc.wire.codes import (
     ACK_SYNDROME,
     FINAL_OPCODES,
@@ -35,7 +35,6 @@ from testbed.transport.mrc.wire.codes import (
 from testbed.transport.mrc.wire.packets import (
     Nack,
     ReliabilityProbe,
-    Sack,
     TransportAck,
     Trimmed,
     Write,
@@ -55,6 +54,7 @@ _LAST_HOP = int(Dscp.TRIMMED_LASTHOP)
 _NEW, _ABOVE, _BELOW = Verdict.NEW, Verdict.DUPLICATE_ABOVE, Verdict.DUPLICATE_BELOW
 _BEYOND = Verdict.BEYOND
 _RCVD_MASK = (1 << 24) - 1
+_ENVELOPES_KEPT = 4096
 _OLDEST_OFFSET = -0x8000  # ack_psn_offset has 16 bits; older duplicates are named wrongly
 
 
@@ -103,6 +103,14 @@ class Responder:
     ``error`` is set where a message was refused for good.
     """
 
+    __slots__ = (
+        "_acked_again_at_ns", "_can_trim_nack", "_controls", "_destination", "_envelopes",
+        "_imm_waiting", "_is_ack_queued", "_max_wimm", "_memory", "_msn", "_notes",
+        "_overhead_bytes", "_peer_qpn", "_plain", "_qpn", "_refused_psn", "_repeat_ns",
+        "_rqmsn", "_since_sack_bytes", "_source", "completions", "counters", "error",
+        "mpr", "rcvd_bytes", "receives", "reverse", "window",
+    )  # fmt: skip
+
     def __init__(
         self, *, source: bytes, destination: bytes, qpn: int, peer_qpn: int, first_psn: int,
         nominal_overhead_bytes: int, mpr_dest: int, max_wimm_dest: int, can_trim_nack: bool,
@@ -123,6 +131,7 @@ class Responder:
         self._can_trim_nack = can_trim_nack
         self._repeat_ns = base_rtt_ns
         self._memory, self._controls = memory, controls
+        self._envelopes: dict[int, Envelope] = {}  # of answers, by EV
         self._notes: dict[int, _Note] = {}
         self._imm_waiting = 0
         self._msn, self._rqmsn = FIRST_MSN, FIRST_RQMSN  # of the next to complete
@@ -137,11 +146,50 @@ class Responder:
     def on_write(self, port: int, arrival: Arrival, write: Write, now_ns: int) -> None:
         """A write packet that passed its check sum."""
         if self.error:
-            return self._nak_again(port, arrival, now_ns)
-        verdict, psn = self.window.classify(write.psn)
-        if verdict is _NEW:
-            self._accept(port, arrival, write, psn, now_ns)
-        elif verdict is _ABOVE or verdict is _BELOW:
+            self._nak_again(port, arrival, now_ns)
+            return
+        (
+            opcode, _, psn24, a, rtx, _, tx_timestamp, _, _, va, rkey, dmalen, imm, payload,
+        ) = write  # fmt: skip
+        window = self.window
+        verdict, psn = window.classify(psn24)
+        if verdict is not _NEW:
+            self._on_not_new(port, arrival, write, verdict, psn, now_ns)
+            return
+        size = (len(payload) + 3 & ~3) + self._overhead_bytes
+        if tx_timestamp is None:
+            size -= TSETH_BYTES
+        if imm is not None:
+            size += IMMDT_BYTES
+        self.rcvd_bytes += size
+        self.counters.accepted += 1
+        nak = self._place(opcode, va, rkey, dmalen, payload)
+        if a or nak or opcode in FINAL_OPCODES:
+            self._take_note(psn, write, nak)
+        before = window.cack
+        if window.accept(psn) and self._notes:
+            self._advance(port, arrival, before + 1, window.cack, now_ns)
+        if self.reverse.probe_at_ns is None:  # else it knows of data already
+            self.reverse.on_data_received(now_ns)
+        self._since_sack_bytes += size if size > SACK_MIN_PACKET_BYTES else SACK_MIN_PACKET_BYTES
+        is_due = self._since_sack_bytes >= SACK_THRESHOLD_BYTES or a or rtx or arrival.is_ce
+        if is_due and not self.error:
+            self._sack(port, arrival, psn, tx_timestamp or 0, now_ns)
+
+    def _take_note(self, psn: int, write: Write, nak: int) -> None:
+        """Remember what the left edge has to do when it passes this packet."""
+        self._notes[psn] = _Note(
+            write.opcode in FINAL_OPCODES, write.msn, write.rqmsn, write.imm, write.dmalen,
+            write.se, nak,
+        )  # fmt: skip
+        if write.imm is not None:
+            self._imm_waiting += 1
+
+    def _on_not_new(
+        self, port: int, arrival: Arrival, write: Write, verdict: Verdict, psn: int, now_ns: int
+    ) -> None:
+        """A write that came before, or that the window has no room for."""
+        if verdict is _ABOVE or verdict is _BELOW:
             self._on_duplicate(port, arrival, psn, write.tx_timestamp or 0, now_ns)
         elif verdict is _BEYOND:
             self.counters.beyond += 1
@@ -150,7 +198,6 @@ class Responder:
             )
         else:
             self.counters.far += 1
-        return None
 
     def on_trimmed(self, port: int, arrival: Arrival, packet: Trimmed, now_ns: int) -> None:
         """A write whose payload a switch cut off: ask for it at once (facts sheet 4.17)."""
@@ -177,35 +224,6 @@ class Responder:
             port, arrival, self.window.cack, probe.tx_timestamp, now_ns, probe.probe_id
         )
 
-    def _accept(
-        self, port: int, arrival: Arrival, write: Write, psn: int, now_ns: int
-    ) -> None:
-        (
-            opcode, _, _, a, rtx, se, tx_timestamp, msn, rqmsn, va, rkey, dmalen, imm, payload,
-        ) = write  # fmt: skip
-        size = (len(payload) + 3 & ~3) + self._overhead_bytes
-        if tx_timestamp is None:
-            size -= TSETH_BYTES
-        if imm is not None:
-            size += IMMDT_BYTES
-        self.rcvd_bytes += size
-        self.counters.accepted += 1
-        nak = self._place(opcode, va, rkey, dmalen, payload)
-        is_last = opcode in FINAL_OPCODES
-        if is_last or a or nak:
-            self._notes[psn] = _Note(is_last, msn, rqmsn, imm, dmalen, se, nak)
-            if imm is not None:
-                self._imm_waiting += 1
-        window = self.window
-        before = window.cack
-        if window.accept(psn) and self._notes:
-            self._advance(port, arrival, before + 1, window.cack, now_ns)
-        self.reverse.on_data_received(now_ns)
-        self._since_sack_bytes += size if size > SACK_MIN_PACKET_BYTES else SACK_MIN_PACKET_BYTES
-        is_due = self._since_sack_bytes >= SACK_THRESHOLD_BYTES or a or rtx or arrival.is_ce
-        if is_due and not self.error:
-            self._sack(port, arrival, psn, tx_timestamp or 0, now_ns)
-
     def _place(
         self, opcode: int, va: int, rkey: int, dmalen: int, payload: bytes | memoryview
     ) -> int:
@@ -213,18 +231,14 @@ class Responder:
 
         Every packet is checked alone. First, only and last packets also tell where the
         whole message lies, so a message that would run over its region's end is refused
-        before any of their bytes is written.
+        before any of their bytes is written. A write of nothing needs no key (IB).
         """
-        is_inside = True
+        memory = self._memory
         if opcode != _MIDDLE:
-            length = len(payload)
-            if not dmalen and not length:
-                return 0  # a write of nothing needs no key (IB)
-            start = va if opcode in FIRST_OPCODES else va + length - dmalen
-            is_inside = self._memory.covers(rkey, start, dmalen)
-        if is_inside and self._memory.write(rkey, va, payload):
-            return 0
-        return _ACCESS_ERROR
+            start = va if opcode in FIRST_OPCODES else va + len(payload) - dmalen
+            if not memory.covers(rkey, start, dmalen):
+                return _ACCESS_ERROR
+        return 0 if memory.write(rkey, va, payload) else _ACCESS_ERROR
 
     def _on_duplicate(
         self, port: int, arrival: Arrival, psn: int, tx_timestamp: int, now_ns: int
@@ -316,22 +330,19 @@ class Responder:
             self._plain[entry.port] = trigger
 
     def _build_sack(self, trigger: _Trigger, now_ns: int) -> bytes:
-        entry, cack = trigger.entry, self.window.cack
+        entry, window, probe_id = trigger.entry, self.window, trigger.probe_id
+        cack, peer_qpn = window.cack, self._peer_qpn
         if trigger.is_plain:
             self._plain[entry.port] = None
-        sack_offset, bitmap = self.window.report()
-        is_probe = trigger.probe_id is not None
+        sack_offset, bitmap = window.report()
         self.counters.sacks += 1
-        return self._encode(
-            entry,
-            Sack(
-                self._peer_qpn, trigger.mark, is_probe,
-                0 if is_probe else max(trigger.psn - cack, _OLDEST_OFFSET),
-                trigger.probe_id or 0, trigger.entropy, self._qpn & 0xFFFF,
-                self._peer_qpn & 0xFFFF, cack & PSN_MASK, self.mpr, sack_offset, bitmap,
-                trigger.timestamp, self.window.ooo_count, False, 0,
-                (self.rcvd_bytes + RCVD_BYTES_UNIT - 1) // RCVD_BYTES_UNIT & _RCVD_MASK,
-            ),
+        return encode_sack(
+            self._envelopes.get(entry.ev) or self._envelope(entry),
+            peer_qpn, trigger.mark, probe_id is not None,
+            max(trigger.psn - cack, _OLDEST_OFFSET) if probe_id is None else 0, probe_id or 0,
+            trigger.entropy, self._qpn & 0xFFFF, peer_qpn & 0xFFFF, cack & PSN_MASK, self.mpr,
+            sack_offset, bitmap, trigger.timestamp, window.ooo_count, False, 0,
+            (self.rcvd_bytes + RCVD_BYTES_UNIT - 1) // RCVD_BYTES_UNIT & _RCVD_MASK,
         )  # fmt: skip
 
     def _nack(
@@ -377,10 +388,13 @@ class Responder:
     def _build(self, answer: tuple[Entry, Nack | TransportAck], now_ns: int) -> bytes:
         return self._encode(*answer)
 
-    def _encode(self, entry: Entry, packet: Sack | Nack | TransportAck) -> bytes:
-        return encode(
-            Envelope(
-                self._source, self._destination, entry.path_address, entry.ev, _CONTROL, _NOT_ECT
-            ),
-            packet,
+    def _encode(self, entry: Entry, packet: Nack | TransportAck) -> bytes:
+        return encode(self._envelopes.get(entry.ev) or self._envelope(entry), packet)
+
+    def _envelope(self, entry: Entry) -> Envelope:
+        if len(self._envelopes) >= _ENVELOPES_KEPT:
+            self._envelopes.clear()
+        envelope = self._envelopes[entry.ev] = Envelope(
+            self._source, self._destination, entry.path_address, entry.ev, _CONTROL, _NOT_ECT
         )
+        return envelope

@@ -13,12 +13,12 @@ from testbed.transport.mrc.qp import QueuePair
 
 
 class Scheduler:
-    """The ring of ready QPs."""
+    """The ring of ready QPs; read-only for others: while it is empty, nothing can leave."""
 
-    __slots__ = ("_ring",)
+    __slots__ = ("ring",)
 
     def __init__(self) -> None:
-        self._ring: deque[QueuePair] = deque()
+        self.ring: deque[QueuePair] = deque()
 
     def wake(self, qp: QueuePair) -> None:
         """Something happened to this QP: it may have become ready."""
@@ -26,20 +26,21 @@ class Scheduler:
             return
         qp.is_ready = True
         qp.credit_bytes = QUANTUM_BYTES
-        self._ring.append(qp)
+        self.ring.append(qp)
 
     def transmit(self, now_ns: int, free_ports: int) -> tuple[int, bytes] | None:
         """The next packet of the QP whose turn it is, or of the next that has one."""
-        ring = self._ring
+        ring = self.ring
         for _ in range(len(ring)):
             qp = ring[0]
             requester = qp.requester
             sent = None if requester is None else requester.transmit(now_ns, free_ports)
             if sent is not None:
-                qp.credit_bytes -= len(sent[1])
-                if qp.credit_bytes <= 0:
-                    qp.credit_bytes += QUANTUM_BYTES
+                credit_bytes = qp.credit_bytes - len(sent[1])
+                if credit_bytes <= 0:
+                    credit_bytes += QUANTUM_BYTES
                     ring.rotate(-1)
+                qp.credit_bytes = credit_bytes
                 return sent
             if requester is not None and requester.has_work:
                 ring.rotate(-1)  # waits for a port that is not free now

@@ -50,12 +50,14 @@ class Silence:
         srtt_ns, base_rtt_ns = self.srtt_ns, self._base_rtt_ns
         return TAIL_PROBE_BASE_RTTS * (srtt_ns if srtt_ns > base_rtt_ns else base_rtt_ns)
 
-    @property
     def next_at_ns(self) -> int:
         """When the first of the two comes due."""
+        # Looked at after every answer, hence without a call: see patience_ns.
+        srtt_ns, base_rtt_ns = self.srtt_ns, self._base_rtt_ns
+        patience_ns = TAIL_PROBE_BASE_RTTS * (srtt_ns if srtt_ns > base_rtt_ns else base_rtt_ns)
         heard_at_ns, sent_at_ns = self.heard_at_ns, self.sent_at_ns
         since_ns = heard_at_ns if heard_at_ns > sent_at_ns else sent_at_ns
-        tail_at_ns = since_ns + (self.patience_ns << self._backoff)
+        tail_at_ns = since_ns + (patience_ns << self._backoff)
         return tail_at_ns if tail_at_ns < self._timer_at_ns else self._timer_at_ns
 
     def on_rtt(self, rtt_ns: int, base_rtt_ns: int) -> None:
@@ -71,7 +73,7 @@ class Silence:
     def on_progress(self, now_ns: int) -> None:
         """The left edge moved, or a message completed: all retries are available again."""
         self.retry.on_progress()
-        self.restart(now_ns)
+        self._timer_at_ns = now_ns + self.retry.interval_ns
 
     def restart(self, now_ns: int) -> None:
         """The timer runs from now."""
@@ -81,7 +83,7 @@ class Silence:
         """What has come due by now; a question is taken as asked, its next comes later."""
         if now_ns >= self._timer_at_ns:
             return Due.TIMEOUT
-        if now_ns < self.next_at_ns:
+        if now_ns < self.next_at_ns():
             return Due.NOTHING
         self._backoff = min(self._backoff + 1, _MAX_BACKOFF)
         self.sent_at_ns = now_ns

@@ -165,3 +165,12 @@ def test_books_of_sent_packets_are_cleared_as_answers_come() -> None:
     queues = [*bench.loss._by_ev.values(), *bench.loss._by_port.values()]
     assert sum(map(len, queues)) <= 8
     assert not bench.loss._suspects
+
+
+def test_evs_no_longer_used_are_forgotten() -> None:
+    """The controller may replace a profile at any time; a QP lives long."""
+    bench = Bench()
+    for i in range(5_000):
+        bench.entries["00"] = Entry(PathEv(make_ev(i // 256 % 16, i % 256), 0), b"")
+        bench.ack(bench.send("00", i))
+    assert len(bench.loss._by_ev) < 1_500

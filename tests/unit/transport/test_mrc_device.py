@@ -20,6 +20,7 @@ from testbed.transport.mrc.device import (
     connect,
     every_path,
     make_qp,
+    narrow_ev_profile,
 )
 from testbed.transport.mrc.qp import QpState
 from testbed.transport.mrc.qp_attributes import QpCap, Retry
@@ -65,6 +66,25 @@ def test_a_profile_with_spares() -> None:
     add_ev_profile(controller, 7, SPEC, active_per_port=1)
     profile = controller.ev_profile(7)
     assert (profile.count, profile.active_per_port, profile.min_active) == (4, 1, 2)
+
+
+def test_a_narrow_profile_has_the_first_uplinks_of_each_plane() -> None:
+    controller = device(0).controller
+    number = narrow_ev_profile(controller, active=1, spares=0)
+    profile = controller.ev_profile(number)
+    assert number != EV_PROFILE
+    assert [(entry.ev, entry.port) for entry in profile.entries()] == [
+        (make_ev(plane, 0), plane) for plane in range(SPEC.planes)]
+    assert (profile.active_per_port, profile.min_active) == (1, SPEC.planes)
+    assert narrow_ev_profile(controller, active=1, spares=1) != number
+
+
+@pytest.mark.parametrize(("active", "spares"), [(0, 1), (1, -1), (SPEC.t1_per_plane, 1)])
+def test_a_narrow_profile_is_not_wider_than_the_plane(active: int, spares: int) -> None:
+    controller = device(0).controller
+    with pytest.raises(ValueError, match="are not possible: use 1 active or more, and"):
+        narrow_ev_profile(controller, active=active, spares=spares)
+    assert controller.free_evs() == controller.attributes.max_evs - SPEC.planes * SPEC.t1_per_plane
 
 
 @pytest.mark.parametrize(("max_wimm", "expected"), [(None, 20), (5, 5), (99, 20)])

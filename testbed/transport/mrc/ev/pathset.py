@@ -168,6 +168,12 @@ class PathSet:
         """The entries of one port, active ones first."""
         return iter(self._rotations.get(port, ()))
 
+    @property
+    def carrying(self) -> int:
+        """How many EVs carry data by now: active, sendable, on a port that is usable."""
+        usable = self.usable_ports
+        return sum(len(r.ready) for r in self._rotations.values() if r.bit & usable)
+
     # --- Choosing --------------------------------------------------------------------
 
     def choose(self, free_ports: int, now_ns: int, avoid: Entry | None = None) -> Entry | None:

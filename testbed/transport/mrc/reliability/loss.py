@@ -22,14 +22,13 @@ Where an EV does not pin a path (ECMP), rule a is left out.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import NamedTuple
 
 from testbed.transport.mrc.reliability.outstanding import IN_FLIGHT, Packet
 
 _MAX_WINDOW_FACTOR = 4  # what two queues at their trim thresholds may differ by
-_MAX_QUEUES = 256
-_TIDY = 64  # transmissions up to which a queue may hold stale ones
+_TIDY_EVERY = 1024  # transmissions; so many stale ones may be held
 
 Transmissions = deque[tuple[int, Packet]]
 
@@ -64,29 +63,24 @@ class LossDetector:
         self._initial_window_ns = window_ns
         self._order = 0
         # Transmissions in order of sending; stale ones are dropped from the head.
-        self._by_ev: dict[int, Transmissions] = {}
-        self._by_port: dict[int, Transmissions] = {}
-        self._heard: dict[int, int] = {}  # latest time of sending acknowledged, by port
+        self._by_ev: defaultdict[int, Transmissions] = defaultdict(deque)
+        self._by_port: defaultdict[int, Transmissions] = defaultdict(deque)
+        # Latest time of sending acknowledged, by port.
+        self._heard: defaultdict[int, int] = defaultdict(lambda: -1)
         self._suspects: list[_Suspect] = []
 
     def on_sent(self, packet: Packet, now_ns: int) -> None:
         """A packet leaves, for the first time or again, on ``packet.entry``."""
-        self._order = order = self._order + 1
-        packet.order = order
+        self._order = packet.order = order = self._order + 1
         packet.sent_at_ns = now_ns
         packet.tries = tries = packet.tries + 1
         item = (order, packet)
         entry = packet.entry
-        queue = self._by_port.get(entry.port)
-        if queue is None or len(queue) > _TIDY:
-            queue = self._tidy_queue(self._by_port, entry.port)
-        queue.append(item)
+        self._by_port[entry.port].append(item)
         if self.is_pinned:
-            key = entry.ev << 1 | (tries > 1)
-            queue = self._by_ev.get(key)
-            if queue is None or len(queue) > _TIDY:
-                queue = self._tidy_queue(self._by_ev, key)
-            queue.append(item)
+            self._by_ev[entry.ev << 1 | (tries > 1)].append(item)
+        if not order % _TIDY_EVERY:
+            self._tidy()
 
     def on_acknowledged(
         self, newly: list[Packet], answered: Packet | None, dead_ports: int, made: int
@@ -99,16 +93,23 @@ class LossDetector:
         rcvd_bytes, unwrapped.
         """
         found: list[tuple[int, Packet]] = []
-        ports = 0
+        heard, is_pinned, ports = self._heard, self.is_pinned, 0
         for packet in newly:
-            if packet.tries > 1 and packet is not answered:
+            is_again = packet.tries > 1
+            if is_again and packet is not answered:
                 continue
-            port = packet.entry.port
-            if packet.sent_at_ns > self._heard.get(port, -1):
-                self._heard[port] = packet.sent_at_ns
+            entry, sent_at_ns = packet.entry, packet.sent_at_ns
+            port = entry.port
+            if sent_at_ns > heard[port]:
+                heard[port] = sent_at_ns
                 ports |= 1 << port
-            if self.is_pinned:
-                self._sent_before(packet, found)
+            if is_pinned:
+                order, queue = packet.order, self._by_ev[entry.ev << 1 | is_again]
+                while queue and queue[0][0] <= order:
+                    item = queue.popleft()
+                    other = item[1]
+                    if other.state == IN_FLIGHT and other.order == item[0]:
+                        found.append(item)
         for port in self._by_port:
             if ports >> port & 1:
                 self._sent_long_before(port, self._heard[port] - self.window_ns, found)
@@ -126,10 +127,13 @@ class LossDetector:
             if is_due and packet.order not in suspected:
                 self._suspects.append(_Suspect(packet.order, packet, made))
 
+    @property
+    def has_suspects(self) -> bool:
+        """False where :meth:`verdicts` has nothing to decide, as mostly."""
+        return bool(self._suspects)
+
     def verdicts(self, shown: Shown) -> list[Packet]:
         """The suspects this SACK shows missing, each once."""
-        if not self._suspects:
-            return []
         # By order of sending: two rules may have found the same transmission.
         lost: dict[int, Packet] = {}
         waiting = []
@@ -149,14 +153,6 @@ class LossDetector:
         """A packet declared lost was not: paths differ by more than the window."""
         self.window_ns = min(2 * self.window_ns, _MAX_WINDOW_FACTOR * self._initial_window_ns)
 
-    def _sent_before(self, packet: Packet, found: list[tuple[int, Packet]]) -> None:
-        queue = self._by_ev.get(packet.entry.ev << 1 | (packet.tries > 1))
-        order = packet.order
-        while queue and queue[0][0] <= order:
-            item = queue.popleft()
-            if item[1].state == IN_FLIGHT and item[1].order == item[0]:
-                found.append(item)
-
     def _sent_long_before(
         self, port: int, limit_ns: int, found: list[tuple[int, Packet]]
     ) -> None:
@@ -169,18 +165,14 @@ class LossDetector:
                 found.append(queue[0])
             queue.popleft()
 
-    def _tidy_queue(self, queues: dict[int, Transmissions], key: int) -> Transmissions:
-        """The queue of this key, without what is stale at its head."""
-        queue = queues.get(key)
-        if queue is None:
-            if len(queues) >= _MAX_QUEUES:  # EVs come and go with the controller's profiles
-                for other, items in list(queues.items()):
-                    _drop_stale(items)
-                    if not items:
-                        del queues[other]
-            queue = queues[key] = deque()
-        _drop_stale(queue)
-        return queue
+    def _tidy(self) -> None:
+        """Forget what is stale at the heads; EVs come and go with the controller's profiles."""
+        for queue in self._by_port.values():
+            _drop_stale(queue)
+        for key, queue in list(self._by_ev.items()):
+            _drop_stale(queue)
+            if not queue:
+                del self._by_ev[key]
 
 
 def _drop_stale(queue: Transmissions) -> None:

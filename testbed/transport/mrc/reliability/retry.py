@@ -19,10 +19,10 @@ class RetrySchedule:
 
     ``timeout_exponent`` 0..24, ``linear_count`` 0..7, ``exp_count`` 0..25 where 25 means
     for ever; ValueError beyond (ranges: facts sheet 8.2). ``retries`` counts those made
-    since the last progress.
+    since the last progress, ``interval_ns`` is how long the current try may stay unanswered.
     """
 
-    __slots__ = ("exp_count", "linear_count", "retries", "timeout_exponent")
+    __slots__ = ("exp_count", "interval_ns", "linear_count", "retries", "timeout_exponent")
 
     def __init__(self, timeout_exponent: int, linear_count: int, exp_count: int) -> None:
         _check("timeout", timeout_exponent, MAX_TIMEOUT_EXPONENT)
@@ -32,11 +32,7 @@ class RetrySchedule:
         self.linear_count = linear_count
         self.exp_count = exp_count
         self.retries = 0
-
-    @property
-    def interval_ns(self) -> int:
-        """How long the current try may stay unanswered; the first try and linear ones T."""
-        return self._interval_after_ns(self.retries)
+        self.interval_ns = self._interval_after_ns(0)
 
     @property
     def budget_ns(self) -> int | None:
@@ -48,7 +44,9 @@ class RetrySchedule:
 
     def on_progress(self) -> None:
         """The oldest unacknowledged PSN moved on: both counts start again."""
-        self.retries = 0
+        if self.retries:
+            self.retries = 0
+            self.interval_ns = self._interval_after_ns(0)
 
     def on_expired(self) -> bool:
         """The interval passed in silence: True for one more retry, False when used up."""
@@ -56,6 +54,7 @@ class RetrySchedule:
         if not is_forever and self.retries >= self.linear_count + self.exp_count:
             return False
         self.retries += 1
+        self.interval_ns = self._interval_after_ns(self.retries)
         return True
 
     def _interval_after_ns(self, retries: int) -> int:

@@ -69,8 +69,8 @@ from topologies.numbers import (
 # What nobody looks at is left out.
 _FRONT = Struct("!IHBB16x16s IHBx16s16s 2H H2x")  # two IPv6, UDP
 _BTH = Struct("!BB2xII")
-_STAMPED_WRITE = Struct("!HHH2xQII")  # METH, TSETH, RETH
-_UNSTAMPED_WRITE = Struct("!HHQII")
+_STAMPED_WRITE = Struct("!BB2xII HHH2xQII")  # BTH, METH, TSETH, RETH
+_UNSTAMPED_WRITE = Struct("!HHQII")  # METH, RETH
 _WORD = Struct("!I")  # ImmDt, AETH
 _STAMP = Struct("!H")
 _SETH = Struct("!HHIHHIxBhQ HHI")  # and CCState
@@ -82,7 +82,10 @@ _EETH = Struct("!H26xH6x")
 _BODY_OFFSET = BTH_OFFSET + BTH_BYTES
 _STAMP_OFFSET = _BODY_OFFSET + METH_BYTES
 _UNSTAMPED_OFFSET = _BODY_OFFSET + METH_BYTES + RETH_BYTES  # payload without TSETH, ImmDt
+_STAMPED_OFFSET = _UNSTAMPED_OFFSET + TSETH_BYTES
+_SHORTEST_WRITE = _UNSTAMPED_OFFSET + ICRC_BYTES
 _SE, _PAD_SHIFT, _TVER = 0x80, 4, 0x0F  # BTH byte 1
+_VAR_RES = 4  # BTH byte
 _A, _RTX, _TS = 1 << 31, 1 << 29, 1 << 28  # BTH bytes 8 to 11
 _PR, _M_SHIFT = 2, 5  # SETH bytes 0 and 1
 _EETH_OP_SHIFT = 2
@@ -90,8 +93,12 @@ _TYPE_AND_NH = 0xFF80  # first 16 bits of SETH, NETH, PETH, ERTH, EETH
 _TRIMMED_CLASSES = frozenset(map(int, (Dscp.TRIMMED, Dscp.TRIMMED_LASTHOP)))
 _ECN_CE = 3
 
-# source, destination, path address, EV, DSCP, is CE, hop limit, lengths, iCRC up to BTH
-_Front = tuple[bytes, bytes, bytes, int, int, bool, int, tuple[int, int, int], int]
+# The seven fields of an arrival before its packet, where the datagram ends, what its CRC from
+# BTH on begins with and comes to, three lengths. A datagram is never as long as _NOWHERE: one
+# whose front is that of a trimmed packet, or adds up to nothing, is looked at more closely.
+_Way = tuple[bytes, bytes, bytes, int, int, bool, int]
+_Front = tuple[_Way, int, int, int, tuple[int, int, int]]
+_NOWHERE = 1 << 30
 _FRONTS: dict[bytes, _Front] = {}
 _FRONTS_KEPT = 8192
 _new = tuple.__new__
@@ -122,43 +129,26 @@ def decode(datagram: bytes | memoryview) -> Arrival:
     whether its lengths were rewritten or still promise what was cut off (4.17). Raises
     IcrcError for damage on the way, DecodeError for anything else that is no MRC packet.
     """
-    size = len(datagram)
-    if size < _BODY_OFFSET:
-        raise DecodeError(f"a datagram of {size} bytes is too short to hold BTH")
     front = bytes(datagram[:BTH_OFFSET])
-    source, destination, path_address, ev, dscp, is_ce, hop_limit, lengths, crc = (
-        _FRONTS.get(front) or _read_front(front)
-    )
-    opcode, flags, dqp, bits = _BTH.unpack_from(datagram, BTH_OFFSET)
-    if flags & _TVER:
-        raise DecodeError(f"transport version {flags & _TVER} is not MRC's: only 0 is known")
-    packet: Packet
-    if dscp in _TRIMMED_CLASSES:
-        outer_bytes, inner_bytes, udp_bytes = lengths
-        shortest = min(INNER_OFFSET + outer_bytes, UDP_OFFSET + min(inner_bytes, udp_bytes))
-        packet = _decode_trimmed(datagram, min(size, shortest), opcode, dqp & PSN_MASK, bits)
-    else:
-        end = _end_of(size, lengths)
-        view = memoryview(datagram)
-        # What is covered as it is, with the shortcut for the byte that never is.
-        crc = crc32(view[BTH_OFFSET:end], crc) ^ var_res_shift(end - _BODY_OFFSET)
-        if crc != INTACT and (
-            not dqp >> 24  # that byte was 0, as the shortcut has it
-            or icrc(datagram[INNER_OFFSET:_BODY_OFFSET], view[_BODY_OFFSET:end]) != INTACT
-        ):
-            raise IcrcError("the iCRC does not fit: the packet was damaged, drop it")
-        dqp &= PSN_MASK
-        if opcode in WRITE_OPCODES:
-            packet = _decode_write(view, end, opcode, flags, dqp, bits)
-        else:
-            packet = _decode_control(datagram, end, opcode, flags, dqp, bits)
-    return _new(
-        Arrival, (source, destination, path_address, ev, dscp, is_ce, hop_limit, packet)
-    )
+    known = _FRONTS.get(front) or _read_front(front, len(datagram))
+    way, end, crc, intact, lengths = known
+    if len(datagram) < end:
+        return _decode_remains(datagram, way, lengths)
+    view = memoryview(datagram)
+    if crc32(view[BTH_OFFSET:end], crc) != intact:
+        _check_again(view, end)
+    is_write = end >= _SHORTEST_WRITE and view[BTH_OFFSET] in WRITE_OPCODES
+    packet = _decode_write(view, end) if is_write else _decode_control(view, end)
+    return _new(Arrival, (*way, packet))
 
 
-def _read_front(front: bytes) -> _Front:
-    """What IPv6, IPv6 and UDP say; the newest fronts are kept, as few of them come often."""
+def _read_front(front: bytes, size: int) -> _Front:
+    """What IPv6, IPv6 and UDP say; the newest fronts are kept, as few of them come often.
+
+    Whatever follows from them alone is worked out here, once for all packets behind them.
+    """
+    if size < _BODY_OFFSET:
+        raise _too_short(size)
     (
         outer_word, outer_bytes, outer_next, hop_limit, path_address,
         inner_word, inner_bytes, inner_next, source, destination,
@@ -174,61 +164,87 @@ def _read_front(front: bytes) -> _Front:
         raise _unreadable(fields)
     if len(_FRONTS) >= _FRONTS_KEPT:
         _FRONTS.clear()
+    dscp = outer_word >> 22 & 0x3F
     is_ce = outer_word >> 20 & 3 == _ECN_CE or inner_word >> 20 & 3 == _ECN_CE
+    ev = udp_source << 16 | inner_word & 0xFFFF
+    end = UDP_OFFSET + udp_bytes
+    is_whole = (
+        dscp not in _TRIMMED_CLASSES
+        and inner_bytes == udp_bytes
+        and outer_bytes == udp_bytes + IPV6_BYTES
+        and end >= _BODY_OFFSET + ICRC_BYTES
+    )
     read = _FRONTS[front] = (
-        source, destination, path_address, udp_source << 16 | inner_word & 0xFFFF,
-        outer_word >> 22 & 0x3F, is_ce, hop_limit, (outer_bytes, inner_bytes, udp_bytes),
+        (source, destination, path_address, ev, dscp, is_ce, hop_limit),
+        end if is_whole else _NOWHERE,
         front_crc(front[INNER_OFFSET:]),
-    )  # fmt: skip
+        # The CRC runs over BTH as it came, with the shortcut for the byte that is masked.
+        INTACT ^ var_res_shift(end - _BODY_OFFSET) if is_whole else 0,
+        (outer_bytes, inner_bytes, udp_bytes),
+    )
     return read
 
 
-def _end_of(size: int, lengths: tuple[int, int, int]) -> int:
-    """Where the packet ends in a datagram of this size, if its lengths add up."""
+def _decode_remains(
+    datagram: bytes | memoryview, way: _Way, lengths: tuple[int, int, int]
+) -> Arrival:
+    """A datagram that is shorter than its front says, or in a trimmed class."""
+    size = len(datagram)
+    if size < _BODY_OFFSET:
+        raise _too_short(size)
+    opcode, flags, dqp, bits = _BTH.unpack_from(datagram, BTH_OFFSET)
+    if flags & _TVER:
+        raise _other_version(flags)
     outer_bytes, inner_bytes, udp_bytes = lengths
-    end = UDP_OFFSET + udp_bytes
-    if (
-        end > size
-        or inner_bytes != udp_bytes
-        or outer_bytes != udp_bytes + IPV6_BYTES
-        or end < _BODY_OFFSET + ICRC_BYTES
-    ):
+    if way[4] not in _TRIMMED_CLASSES:
         raise _mismeasured(size, outer_bytes, inner_bytes, udp_bytes)
-    return end
+    shortest = min(INNER_OFFSET + outer_bytes, UDP_OFFSET + min(inner_bytes, udp_bytes))
+    packet = _decode_trimmed(datagram, min(size, shortest), opcode, dqp & PSN_MASK, bits)
+    return _new(Arrival, (*way, packet))
 
 
-def _decode_write(
-    view: memoryview, end: int, opcode: int, flags: int, dqp: int, bits: int
-) -> Write:
-    """The write in view[:end], whose iCRC is good."""
-    has_stamp, has_imm = bits & _TS, opcode in IMMEDIATE_OPCODES
-    start = _UNSTAMPED_OFFSET
-    if has_stamp:
-        start += TSETH_BYTES
+def _check_again(view: memoryview, end: int) -> None:
+    """The shortcut found a wrong iCRC in view[:end]: raise, unless it took a byte for 0 wrongly."""
+    flags = view[BTH_OFFSET + 1]
+    if flags & _TVER:
+        raise _other_version(flags)
+    front, behind = view[INNER_OFFSET:_BODY_OFFSET], view[_BODY_OFFSET:end]
+    if not view[BTH_OFFSET + _VAR_RES] or icrc(front, behind) != INTACT:
+        raise IcrcError("the iCRC does not fit: the packet was damaged, drop it")
+
+
+def _decode_write(view: memoryview, end: int) -> Write:
+    """The write in view[:end], whose iCRC is good; it holds BTH, METH and RETH at least."""
+    # Read as if there were a time stamp, as there nearly always is.
+    (
+        opcode, flags, dqp, bits, rqmsn, msn, tx_timestamp, va, rkey, dmalen,
+    ) = _STAMPED_WRITE.unpack_from(view, BTH_OFFSET)  # fmt: skip
+    if flags & _TVER:
+        raise _other_version(flags)
+    start = _STAMPED_OFFSET
+    if not bits & _TS:
+        rqmsn, msn, va, rkey, dmalen = _UNSTAMPED_WRITE.unpack_from(view, _BODY_OFFSET)
+        tx_timestamp, start = None, _UNSTAMPED_OFFSET
+    has_imm = opcode in IMMEDIATE_OPCODES
     if has_imm:
         start += IMMDT_BYTES
     stop = end - ICRC_BYTES - (flags >> _PAD_SHIFT & 3)
     if stop < start or end & 3:
-        raise DecodeError("a write is too short for its headers or not padded to 4 bytes")
-    tx_timestamp = imm = None
-    if has_stamp:
-        rqmsn, msn, tx_timestamp, va, rkey, dmalen = _STAMPED_WRITE.unpack_from(
-            view, _BODY_OFFSET
-        )
-    else:
-        rqmsn, msn, va, rkey, dmalen = _UNSTAMPED_WRITE.unpack_from(view, _BODY_OFFSET)
-    if has_imm:
-        (imm,) = _WORD.unpack_from(view, start - IMMDT_BYTES)
+        raise _ill_measured_write()
+    imm = _WORD.unpack_from(view, start - IMMDT_BYTES)[0] if has_imm else None
     return _new(Write, (
-        opcode, dqp, bits & PSN_MASK, bits & _A != 0, bits & _RTX != 0, flags & _SE != 0,
-        tx_timestamp, msn, rqmsn, va, rkey, dmalen, imm, view[start:stop],
+        opcode, dqp & PSN_MASK, bits & PSN_MASK, bits & _A != 0, bits & _RTX != 0,
+        flags & _SE != 0, tx_timestamp, msn, rqmsn, va, rkey, dmalen, imm, view[start:stop],
     ))  # fmt: skip
 
 
-def _decode_control(
-    datagram: bytes | memoryview, end: int, opcode: int, flags: int, dqp: int, bits: int
-) -> Packet:
-    """The packet without payload in datagram[:end], whose iCRC is good."""
+def _decode_control(view: memoryview, end: int) -> Packet:
+    """The packet without payload in view[:end], whose iCRC is good."""
+    opcode, flags, dqp, bits = _BTH.unpack_from(view, BTH_OFFSET)
+    if flags & _TVER:
+        raise _other_version(flags)
+    if opcode in WRITE_OPCODES:
+        raise _ill_measured_write()
     known = _CONTROL.get(opcode)
     if known is None:
         raise DecodeError(f"opcode {opcode:#04x} is not MRC's: drop it")
@@ -238,22 +254,22 @@ def _decode_control(
             f"{Opcode(opcode).name} of {end} bytes and pad {flags >> _PAD_SHIFT & 3}: "
             f"it has {right_end} and 0"
         )
-    return decoder(datagram, dqp, bits & PSN_MASK)
+    return decoder(view, dqp & PSN_MASK, bits & PSN_MASK)
 
 
-def _decode_ack(datagram: bytes | memoryview, dqp: int, psn: int) -> TransportAck:
-    (word,) = _WORD.unpack_from(datagram, _BODY_OFFSET)
+def _decode_ack(view: memoryview, dqp: int, psn: int) -> TransportAck:
+    (word,) = _WORD.unpack_from(view, _BODY_OFFSET)
     syndrome = word >> 24
     if syndrome & SYNDROME_KIND_MASK not in (ACK_KIND, NAK_KIND):
         raise DecodeError(f"syndrome {syndrome:#04x} is neither an ACK nor a NAK of MRC")
     return _new(TransportAck, (dqp, psn, syndrome, word & PSN_MASK))
 
 
-def _decode_sack(datagram: bytes | memoryview, dqp: int, psn: int) -> Sack:
+def _decode_sack(view: memoryview, dqp: int, psn: int) -> Sack:
     (
         first, reference, entropy, spdcid, dpdcid, cack_psn, mpr, sack_offset, sack_bitmap,
         tx_timestamp, ooo_count, last,
-    ) = _SETH.unpack_from(datagram, _BODY_OFFSET)  # fmt: skip
+    ) = _SETH.unpack_from(view, _BODY_OFFSET)  # fmt: skip
     if first & _TYPE_AND_NH:
         raise _other_format("SETH", first)
     pr = first & _PR != 0
@@ -268,30 +284,30 @@ def _decode_sack(datagram: bytes | memoryview, dqp: int, psn: int) -> Sack:
     ))  # fmt: skip
 
 
-def _decode_nack(datagram: bytes | memoryview, dqp: int, psn: int) -> Nack:
+def _decode_nack(view: memoryview, dqp: int, psn: int) -> Nack:
     (
         first, reason, entropy, spdcid, dpdcid, nack_psn, tx_timestamp,
-    ) = _NETH.unpack_from(datagram, _BODY_OFFSET)  # fmt: skip
+    ) = _NETH.unpack_from(view, _BODY_OFFSET)  # fmt: skip
     if first & _TYPE_AND_NH:
         raise _other_format("NETH", first)
     return Nack(dqp, reason, entropy, spdcid, dpdcid, nack_psn & PSN_MASK, tx_timestamp)
 
 
-def _decode_probe(datagram: bytes | memoryview, dqp: int, psn: int) -> ReliabilityProbe:
-    fields = _PETH.unpack_from(datagram, _BODY_OFFSET)
+def _decode_probe(view: memoryview, dqp: int, psn: int) -> ReliabilityProbe:
+    fields = _PETH.unpack_from(view, _BODY_OFFSET)
     if fields[0] & _TYPE_AND_NH:
         raise _other_format("PETH", fields[0])
     return ReliabilityProbe(dqp, *fields[1:])
 
 
-def _decode_request(datagram: bytes | memoryview, dqp: int, psn: int) -> EndpointRequest:
-    first, mask, tx_timestamp = _ERTH.unpack_from(datagram, _BODY_OFFSET)
+def _decode_request(view: memoryview, dqp: int, psn: int) -> EndpointRequest:
+    first, mask, tx_timestamp = _ERTH.unpack_from(view, _BODY_OFFSET)
     _require_endpoint("ERTH", first, dqp, psn)
     return EndpointRequest(psn, first & 3, mask, tx_timestamp)
 
 
-def _decode_response(datagram: bytes | memoryview, dqp: int, psn: int) -> EndpointResponse:
-    first, tx_timestamp = _EETH.unpack_from(datagram, _BODY_OFFSET)
+def _decode_response(view: memoryview, dqp: int, psn: int) -> EndpointResponse:
+    first, tx_timestamp = _EETH.unpack_from(view, _BODY_OFFSET)
     _require_endpoint("EETH", first, dqp, psn)
     return EndpointResponse(psn, first >> _EETH_OP_SHIFT & 3, tx_timestamp)
 
@@ -308,6 +324,18 @@ def _decode_trimmed(
     if bits & _TS and end >= _STAMP_OFFSET + TSETH_BYTES:
         (tx_timestamp,) = _STAMP.unpack_from(datagram, _STAMP_OFFSET)
     return Trimmed(opcode, dqp, bits & PSN_MASK, tx_timestamp)
+
+
+def _too_short(size: int) -> DecodeError:
+    return DecodeError(f"a datagram of {size} bytes is too short to hold BTH")
+
+
+def _ill_measured_write() -> DecodeError:
+    return DecodeError("a write is too short for its headers or not padded to 4 bytes")
+
+
+def _other_version(flags: int) -> DecodeError:
+    return DecodeError(f"transport version {flags & _TVER} is not MRC's: only 0 is known")
 
 
 def _require_endpoint(header: str, first: int, dqp: int, psn: int) -> None:
@@ -349,7 +377,7 @@ def _end(*headers: type[Header]) -> int:
 
 
 # Opcode -> where its datagram ends (iCRC included), what reads it.
-_CONTROL: dict[int, tuple[int, Callable[[bytes | memoryview, int, int], Packet]]] = {
+_CONTROL: dict[int, tuple[int, Callable[[memoryview, int, int], Packet]]] = {
     Opcode.TRANSPORT_ACK: (_end(AETH), _decode_ack),
     Opcode.SACK: (_end(SETH, CCState), _decode_sack),
     Opcode.NACK: (_end(NETH), _decode_nack),

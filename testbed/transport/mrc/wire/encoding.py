@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from testbed.transport.mrc.choices import ENDPOINT_QPN, P_KEY
-from testbed.transport.mrc.serial import MSN_BITS, PSN_BITS
+from testbed.transport.mrc.serial import MSN_BITS, MSN_MASK, PSN_BITS, PSN_MASK
 from testbed.transport.mrc.wire.codes import (
     ACK_KIND,
     IMMEDIATE_OPCODES,
@@ -62,7 +62,7 @@ _PETH = Struct(_BTH + "HBBHHHHHH")
 _ERTH = Struct(_BTH + "HBBIIHH")
 _EETH = Struct(_BTH + "H26xH6x")
 
-_FRONTS: dict[tuple[Envelope, int], tuple[bytes, int]] = {}
+_FRONTS: dict[tuple[Envelope, int], tuple[bytes, int, int]] = {}
 _FRONTS_KEPT = 8192
 
 _OUTER_NEXT = NEXT_HEADER_IPV6 << 8 | HOP_LIMIT
@@ -111,42 +111,40 @@ def encode_write(
 ) -> bytes:  # fmt: skip
     """The datagram of a :class:`Write` given by its fields, for who sends many.
 
-    Raises EncodeError, or struct.error, where a field does not fit.
+    ``psn``, ``msn`` and ``rqmsn`` are counted without wrapping here. The opcode is one of a
+    write and fits ``imm``, ``dqp`` has 24 bits: not looked at. Raises EncodeError, or
+    struct.error, where another field does not fit.
     """
     # Longer than the house likes: it runs once per data packet, and calls cost.
-    if (
-        (dqp | psn) >> PSN_BITS
-        or (rqmsn | msn) >> MSN_BITS
-        or opcode not in WRITE_OPCODES
-        or (imm is None) is (opcode in IMMEDIATE_OPCODES)
-    ):
-        raise _misfit("Write")
+    psn &= PSN_MASK
     size = len(payload)
     pad = -size & 3
-    flags = pad << _PAD_SHIFT | (_SE if se else 0)
-    bits = psn | (_A if a else 0) | (_RTX if rtx else 0)
+    flags = pad << _PAD_SHIFT
+    if se:
+        flags |= _SE
+    if a:
+        psn |= _A
+    if rtx:
+        psn |= _RTX
     if tx_timestamp is None:
         head = _UNSTAMPED_WRITE.pack(
-            opcode, flags, P_KEY, dqp, bits, rqmsn, msn, va, rkey, dmalen
+            opcode, flags, P_KEY, dqp, psn, rqmsn & MSN_MASK, msn & MSN_MASK, va, rkey, dmalen
         )
-    elif tx_timestamp >> 16:
-        raise _misfit("Write")
     else:
         head = _STAMPED_WRITE.pack(
-            opcode, flags, P_KEY, dqp, bits | _TS, rqmsn, msn, tx_timestamp, FTYPE,
-            va, rkey, dmalen,
+            opcode, flags, P_KEY, dqp, psn | _TS, rqmsn & MSN_MASK, msn & MSN_MASK,
+            tx_timestamp, FTYPE, va, rkey, dmalen,
         )  # fmt: skip
     if imm is not None:
         head += _WORD.pack(imm)
-    behind_bytes = len(head) + size + pad
-    front, crc = _FRONTS.get((envelope, behind_bytes)) or _front(envelope, behind_bytes)
+    size += len(head) + pad
+    front, crc, shift = _FRONTS.get((envelope, size)) or _front(envelope, size)
     crc = crc32(payload, crc32(head, crc))
     if pad:
         padding = _PADDING[pad]
-        crc = crc32(padding, crc) ^ var_res_shift(behind_bytes - BTH_BYTES)
+        crc = crc32(padding, crc) ^ shift
         return b"".join((front, head, payload, padding, crc.to_bytes(ICRC_BYTES, "little")))
-    crc ^= var_res_shift(behind_bytes - BTH_BYTES)
-    return b"".join((front, head, payload, crc.to_bytes(ICRC_BYTES, "little")))
+    return b"".join((front, head, payload, (crc ^ shift).to_bytes(ICRC_BYTES, "little")))
 
 
 def _encode_ack(envelope: Envelope, packet: TransportAck) -> bytes:
@@ -157,11 +155,16 @@ def _encode_ack(envelope: Envelope, packet: TransportAck) -> bytes:
     return _encode_control(_AETH, envelope, _TRANSPORT_ACK, dqp, psn, word)
 
 
-def _encode_sack(envelope: Envelope, packet: Sack) -> bytes:
-    (
-        dqp, m, pr, ack_psn_offset, probe_id, entropy, spdcid, dpdcid, cack_psn, mpr,
-        sack_offset, sack_bitmap, tx_timestamp, ooo_count, r_c, rcv_cwnd_pen, rcvd_bytes,
-    ) = packet  # fmt: skip
+def encode_sack(
+    envelope: Envelope, dqp: int, m: int, pr: bool, ack_psn_offset: int, probe_id: int,
+    entropy: int, spdcid: int, dpdcid: int, cack_psn: int, mpr: int, sack_offset: int,
+    sack_bitmap: int, tx_timestamp: int, ooo_count: int, r_c: bool, rcv_cwnd_pen: int,
+    rcvd_bytes: int,
+) -> bytes:  # fmt: skip
+    """The datagram of a :class:`Sack` given by its fields, for who sends many.
+
+    Raises EncodeError, or struct.error, where a field does not fit.
+    """
     if pr:
         unused, reference = ack_psn_offset, probe_id
     else:
@@ -173,7 +176,7 @@ def _encode_sack(envelope: Envelope, packet: Sack) -> bytes:
         or ooo_count >> 15
         or rcv_cwnd_pen >> 7
     ):
-        raise _misfit(type(packet).__name__)
+        raise _misfit("Sack")
     return _encode_control(
         _SETH, envelope, _SACK, dqp, cack_psn,
         m << _M_SHIFT | (_PR if pr else 0), reference, entropy, spdcid, dpdcid, cack_psn,
@@ -181,6 +184,10 @@ def _encode_sack(envelope: Envelope, packet: Sack) -> bytes:
         tx_timestamp, ooo_count, rcv_cwnd_pen | (0x80 if r_c else 0),
         rcvd_bytes >> 16, rcvd_bytes & 0xFFFF,
     )  # fmt: skip
+
+
+def _encode_sack(envelope: Envelope, packet: Sack) -> bytes:
+    return encode_sack(envelope, *packet)
 
 
 def _encode_nack(envelope: Envelope, packet: Nack) -> bytes:
@@ -230,13 +237,12 @@ def _encode_control(
         raise EncodeError(f"dqp {dqp} or PSN {psn} does not fit its 24 bits: wrap it first")
     head = layout.pack(opcode, 0, P_KEY, dqp, psn, *fields)
     size = len(head)
-    front, crc = _FRONTS.get((envelope, size)) or _front(envelope, size)
-    crc = crc32(head, crc) ^ var_res_shift(size - BTH_BYTES)
-    return front + head + crc.to_bytes(ICRC_BYTES, "little")
+    front, crc, shift = _FRONTS.get((envelope, size)) or _front(envelope, size)
+    return front + head + (crc32(head, crc) ^ shift).to_bytes(ICRC_BYTES, "little")
 
 
-def _front(envelope: Envelope, behind_bytes: int) -> tuple[bytes, int]:
-    """IPv6, IPv6 and UDP before so many bytes (less iCRC), and the iCRC up to there.
+def _front(envelope: Envelope, behind_bytes: int) -> tuple[bytes, int, int]:
+    """IPv6, IPv6 and UDP before so many bytes (less iCRC), the iCRC up to there, its shift.
 
     An endpoint sends over and over to few peers, on few EVs, in few sizes: the newest
     combinations are kept.
@@ -251,7 +257,9 @@ def _front(envelope: Envelope, behind_bytes: int) -> tuple[bytes, int]:
     )  # fmt: skip
     if len(_FRONTS) >= _FRONTS_KEPT:
         _FRONTS.clear()
-    made = _FRONTS[envelope, behind_bytes] = front, front_crc(front[INNER_OFFSET:])
+    made = _FRONTS[envelope, behind_bytes] = (
+        front, front_crc(front[INNER_OFFSET:]), var_res_shift(behind_bytes - BTH_BYTES)
+    )  # fmt: skip
     return made
 
 
@@ -271,6 +279,13 @@ def _traffic_class(envelope: Envelope) -> int:
 
 
 def _encode_write(envelope: Envelope, packet: Write) -> bytes:
+    if (
+        (packet.dqp | packet.psn) >> PSN_BITS
+        or (packet.rqmsn | packet.msn) >> MSN_BITS
+        or packet.opcode not in WRITE_OPCODES
+        or (packet.imm is None) is (packet.opcode in IMMEDIATE_OPCODES)
+    ):
+        raise _misfit("Write")
     return encode_write(envelope, *packet)
 
 

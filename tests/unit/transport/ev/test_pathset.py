@@ -74,6 +74,20 @@ def active_on(paths: PathSet, port: int) -> list[int]:
     return [entry.ev & 0xFF0000 for entry in paths.entries_of(port) if entry.is_active]
 
 
+def test_evs_that_carry_data_are_active_sendable_and_on_a_usable_port() -> None:
+    paths = make_set(ports=2, uplinks=4, active=3)
+    assert paths.carrying == 6
+    paths.set_state(make_ev(0, 0), DENIED, 5)  # a spare takes its place
+    paths.set_state(make_ev(1, 0), DENIED, 5)
+    assert paths.carrying == 6
+    paths.set_state(make_ev(0, 1), DENIED, 5)
+    assert paths.carrying == 5
+    paths.set_local_ports(0b10, 6)
+    assert paths.carrying == 3
+    paths.set_peer_ports(0b01, 7)
+    assert paths.carrying == 0
+
+
 # --- Choosing ------------------------------------------------------------------------
 
 
@@ -173,29 +187,33 @@ def test_a_mark_beside_an_uncongested_ev_swaps_nothing() -> None:
     assert active_on(paths, 0) == [0, 2 << 16]
 
 
-def test_a_congested_ev_is_left_with_an_even_chance_and_a_pause_between() -> None:
+FIRST_PAUSE_OVER = 8 * RTT
+
+
+def marked_for_long(seed: int, uplinks: int) -> PathSet:
+    """One whose only active EV is marked, and again after the longest first pause."""
+    paths = make_set(ports=1, uplinks=uplinks, active=1, seed=seed)
+    paths.on_marked(make_ev(0, 0), 0)
+    paths.on_marked(make_ev(0, 0), FIRST_PAUSE_OVER)
+    return paths
+
+
+def test_a_congested_ev_is_mostly_left_after_a_pause_and_with_another_in_between() -> None:
     stays = make_set(ports=1, uplinks=2, active=1, rng=Leaving(False))
     stays.on_marked(make_ev(0, 0), 0)
+    stays.on_marked(make_ev(0, 0), FIRST_PAUSE_OVER)
     assert active_on(stays, 0) == [0]
     stays._rotations[0].departure._rng = Leaving(True)
-    stays.on_marked(make_ev(0, 0), 4 * RTT - 1)  # waits for what the others do
+    stays.on_marked(make_ev(0, 0), FIRST_PAUSE_OVER + 2 * RTT)  # waits for what the others do
     assert active_on(stays, 0) == [0]
-    stays.on_marked(make_ev(0, 0), 6 * RTT)
+    stays.on_marked(make_ev(0, 0), FIRST_PAUSE_OVER + 12 * RTT)
     assert active_on(stays, 0) == [1 << 16]
-    left = 0
-    for seed in range(400):
-        paths = make_set(ports=1, uplinks=2, active=1, seed=seed)
-        paths.on_marked(make_ev(0, 0), 0)
-        left += active_on(paths, 0) != [0]
-    assert 150 < left < 250
+    left = sum(active_on(marked_for_long(seed, 2), 0) != [0] for seed in range(400))
+    assert 240 < left < 320
 
 
 def test_qps_that_flee_one_ev_spread_over_the_spares() -> None:
-    taken = set()
-    for seed in range(64):
-        paths = make_set(ports=1, uplinks=4, active=1, seed=seed)
-        paths.on_marked(make_ev(0, 0), 0)
-        taken.update(active_on(paths, 0))
+    taken = {ev for seed in range(64) for ev in active_on(marked_for_long(seed, 4), 0)}
     assert taken == {0, 1 << 16, 2 << 16, 3 << 16}
 
 

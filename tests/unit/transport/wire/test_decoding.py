@@ -196,6 +196,16 @@ def test_damage_has_an_error_of_its_own() -> None:
         decode(WRITE[:-1] + b"\x00")
 
 
+@pytest.mark.parametrize("kind", ["Write", "Sack"])
+def test_the_reserved_byte_of_bth_is_not_covered(kind: str) -> None:
+    """The iCRC takes it as ones whatever it is (facts sheet 1.4): the quick check cannot."""
+    datagram = VECTORS[kind].datagram
+    changed = datagram[:92] + b"\x5a" + datagram[93:]
+    assert decode(changed).packet == decode(datagram).packet
+    with pytest.raises(IcrcError, match="drop it"):
+        decode(changed[:110] + bytes([changed[110] ^ 1]) + changed[111:])
+
+
 def test_a_probe_answer_and_a_sack_differ_in_one_field_s_meaning() -> None:
     datagram = VECTORS["Sack"].datagram
     packet = decode(patched(datagram, 100, "0002 ffff")).packet
