@@ -78,6 +78,32 @@ class Lateness:
         self.max_ns = max(self.max_ns, other.max_ns)
         self.total_ns += other.total_ns
 
+    def copy(self) -> Lateness:
+        """One that counts on by itself."""
+        found = Lateness()
+        found._counts = self._counts[:]
+        found.max_ns, found.total_ns = self.max_ns, self.total_ns
+        return found
+
+    def since(self, earlier: Lateness) -> Lateness:
+        """What was counted after ``earlier``, a copy of this one.
+
+        ``max_ns`` is then exact where it grew meanwhile, else the upper edge of its bucket.
+        """
+        found = Lateness()
+        found._counts = [a - b for a, b in zip(self._counts, earlier._counts, strict=True)]
+        found.total_ns = self.total_ns - earlier.total_ns
+        found.max_ns = self.max_ns
+        if self.max_ns == earlier.max_ns:
+            found.max_ns = min(self.max_ns, found._upper_edge_ns())
+        return found
+
+    def _upper_edge_ns(self) -> int:
+        for bucket in range(_BUCKETS - 1, -1, -1):
+            if self._counts[bucket]:
+                return _low_ns(bucket + 1) - 1
+        return 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; ``buckets`` has [least ns, how many] of each that is not empty."""
         buckets = [[_low_ns(bucket), number]

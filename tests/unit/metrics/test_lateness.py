@@ -107,3 +107,37 @@ def test_ranks(q: float, count: int, rank: int) -> None:
 def test_what_is_no_quantile_is_refused(q: float) -> None:
     with pytest.raises(ValueError, match="is not a quantile"):
         filled([1]).quantile_ns(q)
+
+
+# --- Between two moments -----------------------------------------------------------------
+
+
+def test_a_copy_counts_on_by_itself() -> None:
+    first = filled([5, 1000])
+    second = first.copy()
+    second.record(7_000)
+    assert (first.count, first.max_ns, second.count, second.max_ns) == (2, 1000, 3, 7_000)
+    assert second.total_ns - first.total_ns == 7_000
+
+
+def test_what_was_counted_since_is_what_was_recorded_since() -> None:
+    whole = filled([5, 1000])
+    before = whole.copy()
+    for ns in (9, 30, 5_000):
+        whole.record(ns)
+    assert whole.since(before).to_dict() == filled([9, 30, 5_000]).to_dict()
+
+
+def test_the_largest_since_then_is_known_to_its_bucket() -> None:
+    whole = filled([9_000])
+    before = whole.copy()
+    whole.record(100)
+    whole.record(3_000)
+    largest_ns = whole.since(before).max_ns
+    assert 3_000 <= largest_ns <= 3_000 * (1 + 1 / 64)
+
+
+def test_nothing_since_then_is_nothing() -> None:
+    whole = filled([9_000])
+    since = whole.since(whole.copy())
+    assert (since.count, since.max_ns, since.quantile_ns(0.99)) == (0, 0, 0)
