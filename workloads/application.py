@@ -2,6 +2,7 @@
 
     driver -> Application -> endpoint      datagrams, ports, deadlines
                           -> program       completions, timers
+                          -> recorder      what is written down, where anything is
 
 Completions can only be there after a datagram, a deadline, a change of ports or a call of
 the program itself, so these look; transmitting looks at nothing.
@@ -9,6 +10,7 @@ the program itself, so these look; transmitting looks at nothing.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from testbed.transport.mrc.completion import Completion, CompletionQueue
@@ -16,8 +18,11 @@ from testbed.transport.mrc.endpoint import Event
 from testbed.transport.mrc.qp import QpFailed
 from workloads.connections import HostSetup
 from workloads.program import Program
+from workloads.recorder import Recorder, Write
 
 _BATCH = 64
+# Events that whoever polls has not taken yet; a driver takes them a few times a second.
+_EVENTS_KEPT = 65_536
 
 
 class Application:
@@ -35,6 +40,8 @@ class Application:
         self._channels = {channel.qp.qp_num: channel for channel in setup.channels.values()}
         self._sends, self._receives = setup.send_cq, setup.recv_cq
         self._timer_ns: int | None = None
+        self._recorder: Recorder | None = None
+        self._unpolled: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         # Called for every packet: as near as can be.
         self._receive = endpoint.receive
         self._deadline_ns = endpoint.next_deadline
@@ -49,7 +56,7 @@ class Application:
             self._hand_over(now_ns)
 
     def next_deadline(self) -> int | None:
-        """The endpoint's deadline or the program's timer, whichever is earlier."""
+        """The deadline of the endpoint, the program or the recorder, whichever is earliest."""
         timer_ns = self._timer_ns
         if timer_ns is None:
             return self._deadline_ns()
@@ -63,11 +70,21 @@ class Application:
             self._endpoint.on_deadline(now_ns)
         self._hand_over(now_ns)
         if self._timer_ns is not None and self._timer_ns <= now_ns:
+            self._on_timer(now_ns)
+
+    def _on_timer(self, now_ns: int) -> None:
+        recorder = self._recorder
+        if recorder is not None and recorder.next_ns <= now_ns:
+            recorder.sample(now_ns, self._take_events())
+        timer_ns = self.program.next_timer_ns()
+        if timer_ns is not None and timer_ns <= now_ns:
             self.program.on_timer(now_ns)
-            self._hand_over(now_ns)
+        self._hand_over(now_ns)
 
     def on_ports_changed(self, up_ports: int, now_ns: int) -> None:
         """The ports that have carrier from now on."""
+        if self._recorder is not None:
+            self._recorder.on_ports_changed(up_ports, now_ns)
         self._endpoint.on_ports_changed(up_ports, now_ns)
         self._hand_over(now_ns)
 
@@ -85,11 +102,37 @@ class Application:
 
     def poll_events(self) -> list[Event]:
         """What happened on the device since the last call; failed QPs are remembered."""
+        recorder = self._recorder
+        if recorder is None:
+            return self._take_events()
+        recorder.note_events(self._take_events())
+        events = list(self._unpolled)
+        self._unpolled.clear()
+        return events
+
+    def _take_events(self) -> list[Event]:
+        """What the device has told since it was last asked, kept for who polls."""
         events = self.context.poll_events()
         for event in events:
             if isinstance(event, QpFailed) and event.qp_num in self._channels:
                 self.failures[self._channels[event.qp_num].connection] = event
+        if self._recorder is not None:
+            self._unpolled.extend(events)
         return events
+
+    # --- Recording ---------------------------------------------------------------------
+
+    def record(self, sample_ns: int, write: Write) -> None:
+        """Write down what happens from now on; call it once, before `start`."""
+        channels = self._channels.values()
+        self._recorder = Recorder(self._endpoint, channels, sample_ns, write)
+        self._set_timer()
+
+    def finish_recording(self, now_ns: int) -> None:
+        """The run is over: the last rows are written, and none after them."""
+        if self._recorder is not None:
+            self._recorder.finish(now_ns, self._take_events())
+            self._set_timer()
 
     def _hand_over(self, now_ns: int) -> None:
         """Give the program what has completed, and what that completes at once."""
@@ -98,11 +141,19 @@ class Application:
             for completion in self._poll(sends):
                 channel = self._channels[completion.qp_num]
                 channel.outstanding -= 1
+                if self._recorder is not None:
+                    self._recorder.on_completion(channel, completion, now_ns)
                 self.program.on_completion(channel, completion, now_ns)
             for completion in self._poll(receives):
                 channel = self._channels[completion.qp_num]
                 self.program.on_completion(channel, completion, now_ns)
-        self._timer_ns = self.program.next_timer_ns()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        timer_ns, recorder = self.program.next_timer_ns(), self._recorder
+        if recorder is not None and (timer_ns is None or recorder.next_ns < timer_ns):
+            timer_ns = recorder.next_ns
+        self._timer_ns = timer_ns
 
     def _poll(self, cq: CompletionQueue) -> list[Completion]:
         return self.context.poll_cq(cq, _BATCH)

@@ -10,17 +10,27 @@ A connection is one QP on each of two hosts; both ends know it by the same numbe
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from testbed.transport.mrc.choices import MAX_MPR, MAX_WIMM_LIMIT
-from testbed.transport.mrc.device import CC_CROSS_T1, CC_T0_LOCAL, PeerInfo, connect, make_qp
+from testbed.transport.mrc.device import (
+    CC_CROSS_T1,
+    CC_T0_LOCAL,
+    EV_PROFILE,
+    PeerInfo,
+    connect,
+    make_qp,
+    narrow_ev_profile,
+)
 from testbed.transport.mrc.memory import MemoryRegion
 from testbed.transport.mrc.qp import QueuePair
 from testbed.transport.mrc.qp_attributes import QpCap, Retry
 from testbed.transport.mrc.rng import Rng
 from testbed.transport.mrc.verbs import Context, SendWr
+from workloads.evshare import EvShare
 from workloads.params import Fields, WorkloadError
 
 MAX_CONNECTION = MAX_HOST = (1 << 31) - 1
@@ -33,16 +43,19 @@ _QPN_LIMIT = _PSN_LIMIT = 1 << 24
 _VA_LIMIT = 1 << 64
 _KEY_LIMIT = 1 << 32
 _GID_BYTES = 16
+_MAX_EVS = 1 << 16  # of one plane: an uplink has 16 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """One end of a connection, as planned: on ``host``, towards ``peer`` (indices).
 
-    ``source_bytes`` and ``target_bytes`` (1 or more) are the buffers this end writes from
-    and is written to, ``max_wr`` its work requests at once in each direction; ``seed``
-    makes the content of all buffers of the workload. ``retry`` and ``timeout`` replace
-    the defaults of :func:`~testbed.transport.mrc.device.connect`.
+    ``source_bytes`` and ``target_bytes`` are the buffers this end writes from and is written
+    to, of its own; 0 for the buffer that the host's ends share. ``max_wr`` are its work
+    requests at once in each direction; ``seed`` makes the content of all buffers of the
+    workload. ``retry`` and ``timeout`` replace the defaults of
+    :func:`~testbed.transport.mrc.device.connect`. ``evs``: those the queue pair uses of each
+    plane, None for every path.
     """
 
     connection: int
@@ -55,6 +68,7 @@ class End:
     max_wr: int
     retry: Retry | None = None
     timeout: int | None = None
+    evs: EvShare | None = None
 
     def to_params(self) -> dict[str, Any]:
         """As JSON; `from_params` reads it back."""
@@ -70,6 +84,7 @@ class End:
             "max_wr": self.max_wr,
             "retry": retry and {"linear_cnt": retry.linear_cnt, "exp_cnt": retry.exp_cnt},
             "timeout": self.timeout,
+            "evs": self.evs and {"active": self.evs.active, "spares": self.evs.spares},
         }
 
     @classmethod
@@ -81,12 +96,13 @@ class End:
             host=take.integer("host", 0, MAX_HOST),
             peer=take.integer("peer", 0, MAX_HOST),
             is_cross_t1=take.boolean("is_cross_t1"),
-            source_bytes=take.integer("source_bytes", 1, MAX_BUFFER_BYTES),
-            target_bytes=take.integer("target_bytes", 1, MAX_BUFFER_BYTES),
+            source_bytes=take.integer("source_bytes", 0, MAX_BUFFER_BYTES),
+            target_bytes=take.integer("target_bytes", 0, MAX_BUFFER_BYTES),
             seed=take.integer("seed", 0, MAX_SEED),
             max_wr=take.integer("max_wr", 1, MAX_WORK_REQUESTS),
             retry=_read_retry(take.optional_mapping("retry")),
             timeout=take.optional_integer("timeout", 0, 24),
+            evs=_read_evs(take.optional_mapping("evs")),
         )
         take.finish()
         return end
@@ -101,6 +117,15 @@ def _read_retry(params: Mapping[str, Any] | None) -> Retry | None:
     return retry
 
 
+def _read_evs(params: Mapping[str, Any] | None) -> EvShare | None:
+    if params is None:
+        return None
+    take = Fields(params, "end.evs")
+    evs = EvShare(take.integer("active", 1, _MAX_EVS), take.integer("spares", 0, _MAX_EVS))
+    take.finish()
+    return evs
+
+
 class _Window(NamedTuple):
     """The peer's target buffer."""
 
@@ -109,27 +134,38 @@ class _Window(NamedTuple):
     length: int
 
 
+class PostedWrite(NamedTuple):
+    """A write that was posted; writes of a channel end in the order posted."""
+
+    at_ns: int
+    size_bytes: int
+    has_immediate: bool
+
+
 class Channel:
     """What a program writes through: one connected QP with its buffers.
 
     ``source`` is what one's own writes are read from, ``target`` what the peer writes to.
     ``outstanding`` counts writes posted whose completions no program has seen yet; the
-    application keeps it.
+    application keeps it. ``posted``: a queue that whoever records has hung up for the writes
+    posted, else None.
     """
 
-    __slots__ = ("_context", "_remote", "connection", "host", "outstanding", "peer", "psn", "qp",
-                 "seed", "source", "target")  # fmt: skip
+    __slots__ = ("_context", "_remote", "connection", "host", "is_cross_t1", "outstanding", "peer",
+                 "posted", "psn", "qp", "seed", "source", "target")  # fmt: skip
 
     def __init__(
         self, end: End, context: Context, qp: QueuePair, psn: int, source: MemoryRegion,
         target: MemoryRegion,
     ) -> None:  # fmt: skip
         self.connection, self.host, self.peer = end.connection, end.host, end.peer
+        self.is_cross_t1 = end.is_cross_t1
         self.seed = end.seed
         self.qp = qp
         self.psn = psn  # the first of its own packets
         self.source, self.target = source, target
         self.outstanding = 0
+        self.posted: deque[PostedWrite] | None = None
         self._context = context
         self._remote: _Window | None = None
 
@@ -180,6 +216,8 @@ class Channel:
         )
         self._context.post_send(self.qp, wr, now_ns)
         self.outstanding += 1
+        if self.posted is not None:
+            self.posted.append(PostedWrite(now_ns, length, imm is not None))
 
     def post_recv(self, wr_id: int) -> None:
         """Post a receive for one immediate. Raises MrcError as the verb does."""
@@ -189,14 +227,16 @@ class Channel:
 class HostSetup:
     """The ends of one host: QPs in INIT and buffers of zeros, until `connect`.
 
-    ``path_mtu`` is the payload of a full packet in bytes; ``rng`` draws the first PSNs.
+    ``path_mtu`` is the payload of a full packet in bytes; ``rng`` draws the first PSNs;
+    ``shared_bytes`` is the length of the buffer that ends without one of their own share.
     All sends complete in ``send_cq``, all receives in ``recv_cq``. Raises WorkloadError
-    where there is no end, or two with one number.
+    where there is no end, two with one number, or one without a buffer.
     """
 
     def __init__(
-        self, context: Context, ends: Sequence[End], path_mtu: int, rng: Rng
-    ) -> None:
+        self, context: Context, ends: Sequence[End], path_mtu: int, rng: Rng,
+        shared_bytes: int = 0,
+    ) -> None:  # fmt: skip
         numbers = {end.connection for end in ends}
         if not ends or len(numbers) < len(ends):
             raise WorkloadError(
@@ -206,6 +246,8 @@ class HostSetup:
         self.context = context
         room = sum(end.max_wr for end in ends)
         self.send_cq, self.recv_cq = context.create_cq(room), context.create_cq(room)
+        self.shared = context.reg_mr(bytearray(shared_bytes)) if shared_bytes else None
+        self._ev_profiles: dict[EvShare, int] = {}
         self.channels: dict[int, Channel] = {
             end.connection: self._channel(end, rng) for end in ends
         }
@@ -217,12 +259,33 @@ class HostSetup:
         qp = make_qp(
             context, self.send_cq, self.recv_cq, 0,
             cc_profile=CC_CROSS_T1 if end.is_cross_t1 else CC_T0_LOCAL,
-            max_send_wr=end.max_wr, max_recv_wr=end.max_wr,
+            ev_profile=self._ev_profile(end), max_send_wr=end.max_wr, max_recv_wr=end.max_wr,
         )  # fmt: skip
-        source, target = (
-            context.reg_mr(bytearray(size)) for size in (end.source_bytes, end.target_bytes)
-        )
+        source, target = self._buffer(end, end.source_bytes), self._buffer(end, end.target_bytes)
         return Channel(end, context, qp, rng.getrandbits(_PSN_BITS), source, target)
+
+    def _ev_profile(self, end: End) -> int:
+        """The profile of its share of the EVs, one for all ends with the same."""
+        if end.evs is None:
+            return EV_PROFILE
+        if end.evs not in self._ev_profiles:
+            active, spares = end.evs
+            try:
+                number = narrow_ev_profile(
+                    self.context.controller, active=active, spares=spares)
+            except ValueError as error:
+                raise WorkloadError(f"connection {end.connection}: {error}") from None
+            self._ev_profiles[end.evs] = number
+        return self._ev_profiles[end.evs]
+
+    def _buffer(self, end: End, size: int) -> MemoryRegion:
+        if size:
+            return self.context.reg_mr(bytearray(size))
+        if self.shared is None:
+            raise WorkloadError(
+                f"connection {end.connection} has no buffer and its host none to share: plan one"
+            )
+        return self.shared
 
     def describe(self) -> list[dict[str, Any]]:
         """One JSON object per connection: all its peer must know (spec Table 10-1)."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from topologies.spec import ClosSpec
 from workloads import write_bandwidth, write_latency
-from workloads.connections import MAX_HOST, MAX_SEED, Channel, End, by_connection
+from workloads.connections import MAX_BUFFER_BYTES, MAX_HOST, MAX_SEED, Channel, End, by_connection
 from workloads.params import Fields, WorkloadError
 from workloads.program import Program
 from workloads.write_bandwidth import DEFAULT_DEPTH, BandwidthPlan, WriteBandwidth, check_length
@@ -27,14 +27,19 @@ _UNUSED_BYTES = 1  # a buffer nobody writes from or to; verbs registers no empty
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """One host's part: its ends of connections, and its program as JSON."""
+    """One host's part: its ends of connections, and its program as JSON.
+
+    ``shared_bytes`` is the length of the buffer that ends without one of their own share.
+    """
 
     ends: tuple[End, ...]
     program: Mapping[str, Any]
+    shared_bytes: int = 0
 
     def to_params(self) -> dict[str, Any]:
         """As JSON; `from_params` reads it back."""
-        return {"ends": [end.to_params() for end in self.ends], "program": dict(self.program)}
+        return {"ends": [end.to_params() for end in self.ends], "program": dict(self.program),
+                "shared_bytes": self.shared_bytes}
 
     @classmethod
     def from_params(cls, params: object) -> HostPlan:
@@ -42,8 +47,9 @@ class HostPlan:
         take = Fields(params, "host plan")
         ends = tuple(End.from_params(end) for end in take.items("ends"))
         program = take.mapping("program")
+        shared_bytes = take.integer("shared_bytes", 0, MAX_BUFFER_BYTES)
         take.finish()
-        return cls(ends, program)
+        return cls(ends, program, shared_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,16 @@ class Job:
         _check_ends(hosts)
         return cls(kind, parameters, seed, hosts)
 
+    @property
+    def is_joint(self) -> bool:
+        """No host can finish without all others, as in a collective."""
+        return self.kind not in (write_bandwidth.KIND, write_latency.KIND)
+
+    @property
+    def senders(self) -> int:
+        """How many hosts send data."""
+        return sum(self.is_joint or bool(plan.program["sends"]) for plan in self.hosts.values())
+
     def swap(
         self, told: Mapping[int, Iterable[Mapping[str, Any]]]
     ) -> dict[int, dict[int, Mapping[str, Any]]]:
@@ -102,7 +118,8 @@ class Job:
 def _read_host(params: object) -> tuple[int, HostPlan]:
     take = Fields(params, "job.hosts")
     host = take.integer("host", 0, MAX_HOST)
-    plan = {"ends": take.items("ends"), "program": take.mapping("program")}
+    plan = {"ends": take.items("ends"), "program": take.mapping("program"),
+            "shared_bytes": take.integer("shared_bytes", 0, MAX_BUFFER_BYTES)}
     take.finish()
     return host, HostPlan.from_params(plan)
 
@@ -121,32 +138,60 @@ def _check_ends(hosts: Mapping[int, HostPlan]) -> None:
 # --- Programs --------------------------------------------------------------------------
 
 
-def make_program(params: object, channels: Mapping[int, Channel]) -> Program:
+def make_program(params: object, channels: Mapping[int, Channel], *,
+                 is_time_free: bool = False) -> Program:
     """The program a host plan names, on these channels, with its source buffers filled.
 
+    ``is_time_free``: it may compare all it wants, as in a simulation, where that holds up nobody.
     Raises WorkloadError where a parameter is wrong or a channel does not fit.
     """
     if not isinstance(params, Mapping):
         raise WorkloadError("the program is no object: give one with its kind")
     kind = Fields(params, "program").word("kind", PROGRAMS)
-    return PROGRAMS[kind](params, channels)
+    return PROGRAMS[kind](params, channels, is_time_free)
 
 
-def _make_bandwidth(params: Mapping[str, Any], channels: Mapping[int, Channel]) -> Program:
+def _make_bandwidth(params: Mapping[str, Any], channels: Mapping[int, Channel],
+                    _is_time_free: bool) -> Program:
     program = WriteBandwidth(BandwidthPlan.from_params(params), channels)
     program.fill_sources()
     return program
 
 
-def _make_latency(params: Mapping[str, Any], channels: Mapping[int, Channel]) -> Program:
+def _make_latency(params: Mapping[str, Any], channels: Mapping[int, Channel],
+                  _is_time_free: bool) -> Program:
     program = WriteLatency(LatencyPlan.from_params(params), channels)
     program.fill_sources()
     return program
 
 
-PROGRAMS: Mapping[str, Callable[[Mapping[str, Any], Mapping[int, Channel]], Program]] = {
+def _make_collective(params: Mapping[str, Any], channels: Mapping[int, Channel],
+                     _is_time_free: bool) -> Program:
+    # Imported where it is run: numpy takes half the memory an idle agent may have.
+    from workloads.collectives.collective import Collective
+    from workloads.collectives.plan import CollectivePlan
+
+    program = Collective(CollectivePlan.from_params(params), channels)
+    program.fill_sources()
+    return program
+
+
+def _make_training(params: Mapping[str, Any], channels: Mapping[int, Channel],
+                   is_time_free: bool) -> Program:
+    # Imported where it is run, like the collective.
+    from workloads.training.plan import TrainingPlan
+    from workloads.training.program import Training
+
+    program = Training(TrainingPlan.from_params(params), channels, is_time_free)
+    program.fill_sources()
+    return program
+
+
+PROGRAMS: Mapping[str, Callable[[Mapping[str, Any], Mapping[int, Channel], bool], Program]] = {
     write_bandwidth.KIND: _make_bandwidth,
     write_latency.KIND: _make_latency,
+    "collective": _make_collective,
+    "training": _make_training,
 }
 
 # --- Planning --------------------------------------------------------------------------
@@ -192,6 +237,24 @@ def plan_permutation(
     return _bandwidth_job(spec, parameters, writes, _flows(pairs, qps), seed)
 
 
+def plan_incast(
+    spec: ClosSpec, dst: int, senders: Sequence[int], *, size: int, qps: int,
+    victim: tuple[int, int] | None = None, iters: int | None = None,
+    duration_ns: int | None = None, depth: int = DEFAULT_DEPTH, seed: int = 0,
+) -> Job:  # fmt: skip
+    """Back-to-back writes of all ``senders`` to one host; raises WorkloadError.
+
+    ``victim`` is a pair of other hosts that write meanwhile: what incast costs those who
+    only share switches with it.
+    """
+    others = [] if victim is None else [victim]
+    if any(host == dst or host in senders for host in others[0] if others):
+        raise WorkloadError("the victim's hosts take part in the incast: name two others")
+    return plan_permutation(
+        spec, [*((sender, dst) for sender in senders), *others], size=size, qps=qps, iters=iters,
+        duration_ns=duration_ns, depth=depth, seed=seed)
+
+
 def plan_write_latency(
     spec: ClosSpec, src: int, dst: int, *, size: int = DEFAULT_SIZE, iters: int = 1000,
     warmup: int = DEFAULT_WARMUP, seed: int = 0,
@@ -208,7 +271,7 @@ def plan_write_latency(
 
     parameters = {"src": src, "dst": dst, "size": size, "iters": iters, "warmup": warmup}
     program(())  # says what is wrong before the buffers are made of it
-    buffers = _Buffers(size * slots, 1, _check_range("seed", seed, 0, MAX_SEED))
+    buffers = _Buffers(size * slots, 1, check_range("seed", seed, 0, MAX_SEED))
     hosts = _host_plans(spec, _flows([(src, dst)], 1), buffers, program)
     return Job(write_latency.KIND, parameters, seed, hosts)
 
@@ -258,7 +321,7 @@ class _Buffers(NamedTuple):
 def _flows(
     pairs: Iterable[tuple[int, int]], qps: int, is_both_ways: bool = False
 ) -> list[_Flow]:
-    _check_range("qps", qps, 1, MAX_QPS)
+    check_range("qps", qps, 1, MAX_QPS)
     ways = [pair for pair in pairs for _ in range(qps)]
     return [_Flow(number, src, dst, is_both_ways) for number, (src, dst) in enumerate(ways)]
 
@@ -269,7 +332,7 @@ def _bandwidth_job(
     check_length(writes.iters, writes.duration_ns)
     writes.program(())  # says what is wrong before the buffers are made of it
     buffers = _Buffers(
-        writes.size * writes.slots, writes.depth, _check_range("seed", seed, 0, MAX_SEED)
+        writes.size * writes.slots, writes.depth, check_range("seed", seed, 0, MAX_SEED)
     )
     hosts = _host_plans(spec, flows, buffers, writes.program)
     return Job(write_bandwidth.KIND, parameters, seed, hosts)
@@ -330,7 +393,8 @@ def _check_memory(host: int, ends: Iterable[End]) -> None:
         )
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> int:
+def check_range(name: str, value: int, low: int, high: int) -> int:
+    """The value; raises WorkloadError where it is out of range."""
     if type(value) is not int or not low <= value <= high:
         raise WorkloadError(f"{name} is {value}: give an integer from {low} to {high}")
     return value

@@ -32,6 +32,9 @@ class Program(Protocol):
     def on_timer(self, now_ns: int) -> None:
         """That time has come; the timer must move."""
 
+    def busy_until_ns(self) -> int | None:
+        """Until when it may go on without anything completing, as it computes, say; or None."""
+
     def stop(self, now_ns: int) -> None:
         """Post nothing more."""
 

@@ -183,6 +183,10 @@ class WriteBandwidth:
         """Never: completions say when it is over."""
         return None
 
+    def busy_until_ns(self) -> int | None:
+        """Until its timer."""
+        return self.next_timer_ns()
+
     def on_timer(self, now_ns: int) -> None:
         """Nothing was wanted."""
 

@@ -29,8 +29,8 @@ class SimHost:
     """A host of the simulation. ``endpoint`` is None while it is killed."""
 
     __slots__ = (
-        "_deadlines_now", "_factory", "_free_callback", "_frees", "_held", "_idle_ports",
-        "_is_inside", "_is_killed", "_is_paused", "_last_deadline_ns",
+        "_control_callback", "_deadlines_now", "_factory", "_free_callback", "_frees", "_held",
+        "_idle_ports", "_is_inside", "_is_killed", "_is_paused", "_last_deadline_ns",
         "_receive_buffer_bytes", "_run_callback", "_running", "_schedule", "_told_ports",
         "_up_ports", "_wake_at_ns", "_wake_callback", "endpoint", "host", "ports",
     )  # fmt: skip
@@ -60,6 +60,7 @@ class SimHost:
         self._free_callback: Callback = self._on_ports_free
         self._wake_callback: Callback = self._on_wake
         self._run_callback: Callback = self._run
+        self._control_callback: Callback = self._on_control
 
     @property
     def up_ports(self) -> int:
@@ -117,6 +118,17 @@ class SimHost:
             self._running = None
         else:
             self._run(now)
+
+    def control(self, act: Callable[[int], None], now: int) -> None:
+        """Have the controller do something to the device, then see what that makes it want."""
+        if self._is_inside:  # called by what an endpoint called
+            self._schedule(now, self._control_callback, act)
+        else:
+            self._on_control(now, act)
+
+    def _on_control(self, now: int, act: Callable[[int], None]) -> None:
+        act(now)
+        self.kick(now)
 
     def _run(self, now: int, _: None = None) -> None:
         """Let the endpoint go on, unless it is paused: ports first, then what waited."""

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.faults.actions import Action
+from testbed.faults.script import Script
 from testbed.forwarding.routes import host_routes
 from testbed.sim.conservation import Conservation
 from testbed.sim.network import Limits
+from testbed.sim.recording import SimRecording
+from testbed.sim.script import SimScript
 from testbed.sim.simulation import Simulation
 from testbed.transport.driven import Driven
 from testbed.transport.mrc.device import open_device
+from testbed.transport.mrc.endpoint import Event
 from testbed.transport.mrc.verbs import Context
 from topologies.graph import Graph, Host
 from topologies.numbers import base_rtt_ns
@@ -30,8 +34,8 @@ from workloads.params import WorkloadError
 # How far a run goes on after it was told to stop: beyond the default retry budget of
 # 1.4 ms, so by then what was posted has completed or failed.
 DRAIN_NS = 5_000_000
-# A run without an end of its own in which nothing completes for so long is stuck: the host
-# that should go on is paused for good, and only probes move.
+# A run without an end of its own in which nothing completes for so long, and nobody waits for a
+# time of its own, is stuck: the host that should go on is paused, and only probes move.
 STUCK_NS = 50_000_000
 _LOOK_BASE_RTTS = 2  # between looks whether it is over
 
@@ -41,8 +45,10 @@ class JobResult:
     """A run that is over, at ``ended_ns``.
 
     ``is_complete``: every program came to its own end before ``until_ns``; not where a
-    host was killed. ``results`` and ``verified`` are by host, without those that were
-    killed; ``contexts`` are the devices.
+    host was killed, or ranks took one for lost. ``results`` and ``verified`` are by host,
+    without those that were killed; ``contexts`` are the devices, ``events`` what they noticed,
+    ``actions`` what was done of the script (rows of the table `events`), ``tables`` the other
+    rows by table where the run was recorded.
     """
 
     ended_ns: int
@@ -51,6 +57,9 @@ class JobResult:
     verified: Mapping[int, dict[str, Any]]
     conservation: Conservation
     contexts: Mapping[int, Context]
+    events: Mapping[int, list[Event]]
+    actions: Sequence[Mapping[str, Any]] = ()
+    tables: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """The rows of all sending channels of all hosts."""
@@ -69,36 +78,49 @@ class JobResult:
 
 def run_job(
     graph: Graph, job: Job, seed: int, *, limits: Limits | None = None,
-    faults: Sequence[tuple[int, Action]] = (), until_ns: int | None = None,
+    faults: Sequence[tuple[int, Action]] = (), script: Script = (), until_ns: int | None = None,
+    sample_ns: int | None = None,
 ) -> JobResult:  # fmt: skip
     """Run a job from 0 ns to its end; at ``until_ns`` nothing more is posted.
 
     ``seed`` makes the fabric's randomness and the devices'; the job has one of its own for
-    contents. ``faults`` are injected at their times. Raises WorkloadError where the job
+    contents. ``faults`` are injected at their times and stay; a ``script`` is done beside them,
+    what it leaves in force healed after the end. Raises WorkloadError where the job
     does not fit this graph or its programs are wrong, UsageError for a fault that makes no
     sense here. Without ``until_ns`` a run in which nothing completes for 50 ms is stopped.
+    With ``sample_ns`` it is recorded at that interval.
     """
-    run = _Run(graph, job, seed, limits)
+    run = _Run(graph, job, seed, limits, sample_ns)
     for at_ns, action in faults:
         run.inject_at(at_ns, action)
+    run.begin(script)
     is_complete = run.to_the_end(until_ns)
     run.drain()
+    run.script.finish()
     return run.result(is_complete)
 
 
 class _Run:
     """One job on one simulation."""
 
-    def __init__(self, graph: Graph, job: Job, seed: int, limits: Limits | None) -> None:
+    def __init__(self, graph: Graph, job: Job, seed: int, limits: Limits | None,
+                 sample_ns: int | None) -> None:
         _require_hosts(graph, job)
         self._graph, self._job, self._seed = graph, job, seed
         self._look_ns = _LOOK_BASE_RTTS * base_rtt_ns(graph.spec)
         self.contexts = {host.index: self._open(host.index, 0) for host in graph.hosts}
         self.applications = self._connect()
+        self._events: dict[int, list[Event]] = {host.index: [] for host in graph.hosts}
         self._unborn = {host.index for host in graph.hosts}
+        self._recording = (
+            None if sample_ns is None else SimRecording(self.applications, sample_ns))
         for application in self.applications.values():
             application.start(0)
-        self.sim = Simulation(graph, seed, endpoint_factory=self._drive, limits=limits)
+        self.sim = Simulation(
+            graph, seed, endpoint_factory=self._drive, limits=limits,
+            device_of=self.contexts.get)
+        if self._recording is not None:
+            self._recording.watch_ports(self.sim)
 
     def _open(self, host: int, now_ns: int) -> Context:
         spec = self._graph.spec
@@ -109,7 +131,8 @@ class _Run:
         path_mtu = self._graph.spec.payload_bytes
         setups = {
             host: HostSetup(
-                self.contexts[host], plan.ends, path_mtu, self.contexts[host].endpoint.rng
+                self.contexts[host], plan.ends, path_mtu, self.contexts[host].endpoint.rng,
+                plan.shared_bytes,
             )
             for host, plan in self._job.hosts.items()
         }
@@ -117,7 +140,8 @@ class _Run:
         applications = {}
         for host, setup in setups.items():
             setup.connect(told[host], 0)
-            program = make_program(self._job.hosts[host].program, setup.channels)
+            program = make_program(self._job.hosts[host].program, setup.channels,
+                                   is_time_free=True)
             applications[host] = Application(setup, program)
         return applications
 
@@ -138,6 +162,15 @@ class _Run:
     def inject_at(self, at_ns: int, action: Action) -> None:
         """Have a fault come into force."""
         self.sim.at(at_ns, lambda: self.sim.inject(action))
+
+    def begin(self, script: Script) -> None:
+        """Do what a script has at the beginning, and the rest as its moments come."""
+        self.script = SimScript(self.sim, script, self._progress)
+        self.script.begin()
+
+    def _progress(self) -> list[dict[str, Any]]:
+        programs = [application.program for application in self._running().values()]
+        return [{"is_done": program.is_done, **program.progress()} for program in programs]
 
     # --- Running -----------------------------------------------------------------------
 
@@ -161,11 +194,19 @@ class _Run:
                 end_ns = until_ns
             elif (done := self._messages_done()) > messages:
                 messages, end_ns = done, now + STUCK_NS
+            if until_ns is None:
+                end_ns = max(end_ns, self._busy_until_ns() + STUCK_NS)
             if now >= end_ns or self.sim.engine.next_event_ns() is None:
                 return False
             self.sim.run_until(min(now + self._look_ns, end_ns))
             self._poll()
+            self.script.look()
         return True
+
+    def _busy_until_ns(self) -> int:
+        """The latest of the times programs wait for by themselves: they compute, say."""
+        times = (app.program.busy_until_ns() for app in self._running().values())
+        return max((at_ns for at_ns in times if at_ns is not None), default=0)
 
     def _messages_done(self) -> int:
         programs = (application.program for application in self.applications.values())
@@ -184,9 +225,9 @@ class _Run:
         for host, context in self.contexts.items():
             application = self.applications.get(host)
             if application is not None and application.context is context:
-                application.poll_events()
+                self._events[host] += application.poll_events()
             else:
-                context.poll_events()
+                self._events[host] += context.poll_events()
 
     def drain(self) -> None:
         """Run until no frame is under way; probes of dead paths may never end, so not for ever."""
@@ -200,7 +241,9 @@ class _Run:
     def result(self, is_complete: bool) -> JobResult:
         """Verify, and put it all together."""
         running = self._running()
+        tables = {} if self._recording is None else self._recording.finish(running)
         results = {host: app.program.result() for host, app in running.items()}
+        is_complete &= not any(found.get("loss") for found in results.values())
         told = self._job.swap({host: found["channels"] for host, found in results.items()})
         return JobResult(
             ended_ns=self.sim.now,
@@ -209,6 +252,9 @@ class _Run:
             verified={host: app.program.verify(told[host]) for host, app in running.items()},
             conservation=self.sim.conservation(),
             contexts=self.contexts,
+            events=self._events,
+            actions=self.script.chronicle.rows,
+            tables=tables,
         )
 
 

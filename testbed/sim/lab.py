@@ -89,7 +89,7 @@ class Lab:
         self._psn = random.Random(f"psn {seed}")
         self.sim = Simulation(
             graph, seed, endpoint_factory=self._open, limits=limits, chaos=chaos,
-            is_traced=is_traced,
+            is_traced=is_traced, device_of=self.contexts.get,
         )  # fmt: skip
 
     def _open(self, host: Host, now_ns: int) -> Endpoint:

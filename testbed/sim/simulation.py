@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from testbed.faults.actions import Action
 from testbed.faults.targets import Target
@@ -10,7 +10,7 @@ from testbed.sim.chaos import Chaos
 from testbed.sim.conservation import Conservation, balance
 from testbed.sim.counters import SimPortCounters
 from testbed.sim.engine import Engine
-from testbed.sim.faults import Injector
+from testbed.sim.faults import DeviceOf, Injector
 from testbed.sim.host import EndpointFactory, SimHost
 from testbed.sim.network import Limits, Network, default_limits
 from testbed.sim.nic import SimNicPort
@@ -26,6 +26,7 @@ class Simulation:
     ``seed`` (0 is the fabric's) fixes losses, corruption and marks; the endpoints'
     randomness is the factory's business. ``limits`` replaces the queue thresholds,
     ``chaos`` duplicates and delays arrivals, ``is_traced`` hashes all that happens.
+    ``device_of`` gives a host's device to faults that are a controller's doing.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Simulation:
         chaos: Chaos | None = None,
         receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES,
         is_traced: bool = False,
+        device_of: DeviceOf | None = None,
     ) -> None:
         self.graph = graph
         self.engine = Engine()
@@ -46,7 +48,7 @@ class Simulation:
             self._host(index, endpoint_factory, receive_buffer_bytes)
             for index in range(len(graph.hosts))
         )
-        self.faults = Injector(self.network, self.hosts)
+        self.faults = Injector(self.network, self.hosts, device_of)
         self.trace = Trace()
         if is_traced:
             self.network.watch(self.trace)
@@ -87,6 +89,10 @@ class Simulation:
     def heal(self, target: Target | None = None) -> tuple[Action, ...]:
         """Take back every fault on ``target`` (None: all) now; the healed, newest first."""
         return self.faults.heal(target, self.now)
+
+    def move(self, injects: Sequence[Action], heals: Iterable[str] = ()) -> tuple[Action, ...]:
+        """Heal faults by id and inject others at once; the healed ones, newest first."""
+        return self.faults.move(injects, heals, self.now)
 
     # --- Looking -----------------------------------------------------------------------
 

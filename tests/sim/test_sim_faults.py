@@ -182,3 +182,125 @@ def test_a_paused_host_hears_of_its_ports_when_it_continues() -> None:
     bench.sim.run_until(70)
     bench.sim.heal(parse_target("host:h0"))
     assert bench.fake(0).ports_seen == [(70, 0b10)]
+
+
+# --- Several at once, by name ------------------------------------------------------------
+
+
+def test_a_move_is_one_instant_in_which_hosts_hear_once() -> None:
+    bench = Bench(TINY)
+    bench.sim.move([fail("nic:h0:p0"), fail("nic:h0:p1"), fail("nic:h1:p0")])
+    assert bench.fake(0).ports_seen == [(0, 0)]
+    assert bench.fake(1).ports_seen == [(0, 0b10)]
+    bench.sim.run_until(40)
+    healed = bench.sim.move([fail("nic:h1:p1")], ["nic:h0:p1#down", "nic:h1:p0#down"])
+    assert [str(action.target) for action in healed] == ["nic:h1:p0", "nic:h0:p1"]
+    assert bench.fake(0).ports_seen == [(0, 0), (40, 0b10)]
+    assert bench.fake(1).ports_seen == [(0, 0b10), (40, 0b01)]
+    assert [str(action.target) for action in bench.sim.faults.active] == ["nic:h0:p0", "nic:h1:p1"]
+
+
+def test_a_link_that_is_healed_and_cut_in_one_move_never_came_back() -> None:
+    bench = Bench(TINY)
+    bench.sim.inject(fail("plane:0"))
+    bench.sim.move([fail("nic:h0:p0")], ["plane:0#down"])
+    assert bench.fake(0).ports_seen == [(0, 0b10)]
+    assert bench.fake(1).ports_seen == [(0, 0b10), (0, 0b11)]
+
+
+@pytest.mark.parametrize(("injects", "heals"), [
+    (["nic:h1:p0", "nic:h9:p0"], []), (["nic:h1:p0", "nic:h1:p0"], []),
+    (["nic:h1:p0"], ["nic:h2:p0#down"]), (["nic:h0:p0"], []),
+])
+def test_a_move_that_makes_no_sense_changes_nothing(injects: list[str], heals: list[str]) -> None:
+    bench = Bench(TINY)
+    bench.sim.inject(fail("nic:h0:p0"))
+    before = bench.sim.faults.state
+    with pytest.raises(UsageError):
+        bench.sim.move([fail(text) for text in injects], heals)
+    assert bench.sim.faults.state == before
+    assert [str(action.target) for action in bench.sim.faults.active] == ["nic:h0:p0"]
+    assert bench.fake(1).ports_seen == []
+
+
+def test_a_host_is_killed_and_back_in_a_move_with_others() -> None:
+    bench = Bench(TINY)
+    bench.sim.run_until(10)
+    bench.sim.move([fail("host:h0", "kill"), fail("host:h1", "pause"), fail("nic:h0:p1")])
+    assert bench.sim.hosts[0].endpoint is None
+    assert bench.sim.faults.evidence("host:h0#kill") == (True, "h0 is killed")
+    bench.sim.run_until(20)
+    bench.sim.move([fail("nic:h1:p0")], ["host:h0#kill", "host:h1#pause"])
+    assert [fake.born_ns for fake in bench.all_made[0]] == [0, 20]
+    assert bench.fake(0).ports_seen == [(20, 0b01)]  # the new one hears of the old fault
+    assert bench.fake(1).ports_seen == [(20, 0b10)]
+    assert bench.sim.faults.evidence("host:h0#kill").has_bitten  # it was, until it was healed
+
+
+# --- Evidence ----------------------------------------------------------------------------
+
+
+def test_a_fault_nothing_ran_into_has_not_bitten() -> None:
+    bench = Bench(TINY)
+    names = ["link:p0-t0-0:p0-t1-0#down", "ev:h0:h3:0x0000#loss", "switch:p1-t1-0#blackhole"]
+    bench.sim.move([fail("link:p0-t0-0:p0-t1-0"), fail("ev:h0:h3:0x0000"),
+                    fail("switch:p1-t1-0", "blackhole")])
+    assert [bench.sim.faults.evidence(name) for name in names] == [
+        (False, "0 frames dropped"), (False, "0 of 0 frames of this EV dropped"),
+        (False, "0 frames dropped")]
+    bench.post(0, 0, *frames(4))
+    bench.finish()
+    assert bench.sim.faults.evidence(names[0]) == (True, "4 frames dropped")
+    assert bench.sim.faults.evidence(names[1])[0] is False  # the blackhole was there first
+    assert bench.sim.faults.evidence(names[2])[0] is False
+    with pytest.raises(UsageError, match="nic:h0:p0#down was never in force here"):
+        bench.sim.faults.evidence("nic:h0:p0#down")
+
+
+def test_evidence_begins_with_the_fault_and_ends_with_it() -> None:
+    bench, name = Bench(TINY), "link:p0-t0-0:p0-t1-0#down"
+    for count in (3, 5):
+        bench.sim.inject(fail("link:p0-t0-0:p0-t1-0"))
+        bench.post(0, 0, *frames(count))
+        bench.finish()
+        assert bench.sim.faults.evidence(name) == (True, f"{count} frames dropped")
+        bench.sim.move([], [name])
+        assert bench.sim.faults.evidence(name) == (True, f"{count} frames dropped")
+
+
+def test_the_loss_of_an_ev_counts_anew_when_its_ratio_changes() -> None:
+    bench, name = Bench(TINY), "ev:h0:h3:0x0000#loss"
+    bench.sim.inject(fail("ev:h0:h3:0x0000"))
+    bench.post(0, 0, *frames(4))
+    bench.finish()
+    bench.sim.move([fail("ev:h0:h3:0x0000", "loss", 1e-9)], [name])
+    assert bench.sim.faults.evidence(name) == (False, "0 of 0 frames of this EV dropped")
+    bench.post(0, 0, *frames(3))
+    bench.finish()
+    assert bench.sim.faults.evidence(name) == (False, "0 of 3 frames of this EV dropped")
+
+
+def test_a_lost_carrier_is_evidence_and_flushed_frames_are_of_who_took_it() -> None:
+    bench = Bench(TINY)
+    both = [on_path(TINY, paths(TINY.spec, 1, 3)[1], number=100 + n) for n in range(30)]
+    bench.post(0, 0, *frames(30))
+    bench.post(1, 0, *both)
+    bench.sim.run_until(339 + 3 * (336 + 1000) + 10 * 339)
+    waiting = bench.sim.network.switch_ports[SLOTS[3]].waiting_frames()
+    bench.sim.move([fail("nic:h2:p0"), fail("nic:h3:p0"), fail("port:p0-t0-1:h3", "loss", 0.5)])
+    flushed = bench.sim.faults.flushed
+    assert waiting == flushed["nic:h3:p0#down"].frames > 0
+    assert flushed["nic:h2:p0#down"] == flushed["port:p0-t0-1:h3#loss"] == Tally()
+    proof = bench.sim.faults.evidence("nic:h3:p0#down")
+    assert proof.said == (
+        f"0 frames dropped, {waiting} flushed from the queue, no carrier on h3-eth0")
+    assert bench.sim.faults.evidence("nic:h2:p0#down") == (
+        True, "0 frames dropped, no carrier on h2-eth0")
+
+
+def test_hosts_without_a_device_have_no_controller() -> None:
+    bench = Bench(TINY)
+    for text, kind in (("ev:h0:h3:0x0000", "deny"), ("nic:h0:p0", "disable")):
+        with pytest.raises(UsageError, match="the hosts of this simulation have none"):
+            bench.sim.inject(fail(text, kind))
+    assert bench.sim.faults.active == ()

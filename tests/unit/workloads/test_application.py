@@ -149,12 +149,12 @@ def test_the_endpoints_deadline_is_not_put_off_by_a_later_timer() -> None:
     assert ("timer", deadline_ns) not in script.told
 
 
-def test_a_timer_does_not_wake_the_endpoint_early() -> None:
+def test_a_timer_does_not_wake_the_endpoint_early(monkeypatch: pytest.MonkeyPatch) -> None:
     _, script, app = scripted()
     script.timer_ns = 10
     app.start(0)
     calls: list[int] = []
-    app._endpoint.on_deadline = calls.append  # type: ignore[method-assign]
+    monkeypatch.setattr(Endpoint, "on_deadline", lambda _, now_ns: calls.append(now_ns))
     app.on_deadline(10)
     assert ("timer", 10) in script.told
     assert calls == []
@@ -192,3 +192,41 @@ def test_ports_that_change_reach_the_endpoint() -> None:
     wires, _, app = scripted()
     app.on_ports_changed(0b10, 5)
     assert wires.setups[0].context.endpoint.up_ports == 0b10
+
+
+# --- Recording ---------------------------------------------------------------------------
+
+
+def test_a_recorder_wakes_the_application_and_not_the_program() -> None:
+    wires, script, app = scripted()
+    rows: list[str] = []
+    app.record(5_000, lambda table, _values: rows.append(table))
+    wires.start()
+    script.told.clear()
+    assert app.next_deadline() is not None
+    app.on_deadline(5_000)
+    assert ("timer", 5_000) not in script.told
+    script.timer_ns = 9_000
+    app.on_deadline(9_000)
+    assert script.told[-1] == ("timer", 9_000)
+
+
+def test_events_reach_who_polls_although_they_are_recorded() -> None:
+    wires, script, app = scripted()
+    script.posts_at_start = 4
+    app.record(2_000, lambda _table, _values: None)
+    plain, plain_script, plain_app = scripted()
+    plain_script.posts_at_start = 4
+    for each in (wires, plain):
+        each.start().run(until_ns=40_000)
+    assert app.poll_events() == plain_app.poll_events() != []
+    assert app.poll_events() == []
+
+
+def test_after_the_end_nothing_is_sampled() -> None:
+    wires, _, app = scripted()
+    app.record(5_000, lambda _table, _values: None)
+    wires.start()
+    app.finish_recording(7_000)
+    deadline_ns = app.next_deadline()
+    assert deadline_ns is None or deadline_ns != 10_000

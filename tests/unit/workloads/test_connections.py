@@ -11,12 +11,14 @@ import pytest
 from unit.workloads.workload_rig import FAR, SPEC, Wires, open_context, set_up
 
 from testbed.transport.mrc.completion import WcOpcode, WcStatus
-from testbed.transport.mrc.device import CC_CROSS_T1, CC_T0_LOCAL
+from testbed.transport.mrc.ctl.profile import known
+from testbed.transport.mrc.device import CC_CROSS_T1, CC_T0_LOCAL, EV_PROFILE
 from testbed.transport.mrc.errors import MrcError
 from testbed.transport.mrc.qp import QpState
 from testbed.transport.mrc.qp_attributes import Retry
 from testbed.transport.mrc.srv6 import RouteError
 from workloads.connections import End, HostSetup, by_connection, failures
+from workloads.evshare import EvShare
 from workloads.job import plan_write_bandwidth
 from workloads.params import WorkloadError
 
@@ -27,7 +29,9 @@ END = End(
 JOB = plan_write_bandwidth(SPEC, 0, FAR, size=8192, qps=2, iters=3, is_bidirectional=True, depth=2)
 
 
-@pytest.mark.parametrize("end", [END, replace(END, retry=Retry(1, 25), timeout=9)])
+@pytest.mark.parametrize(
+    "end", [END, replace(END, retry=Retry(1, 25), timeout=9), replace(END, evs=EvShare(1, 2))]
+)
 def test_an_end_survives_json(end: End) -> None:
     assert End.from_params(json.loads(json.dumps(end.to_params()))) == end
 
@@ -35,11 +39,14 @@ def test_an_end_survives_json(end: End) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"target_bytes": 0}, "end.target_bytes is 0: give an integer from 1"),
+        ({"target_bytes": -1}, "end.target_bytes is -1: give an integer from 0"),
         ({"max_wr": 0}, "end.max_wr is 0"),
         ({"is_cross_t1": 1}, "end.is_cross_t1 is 1: give true or false"),
         ({"retry": {"linear_cnt": 8, "exp_cnt": 0}}, "end.retry.linear_cnt is 8"),
         ({"timeout": 25}, "end.timeout is 25"),
+        ({"evs": {"active": 0, "spares": 1}}, "end.evs.active is 0"),
+        ({"evs": {"active": 1}}, "end.evs lacks 'spares'"),
+        ({"evs": "1+1"}, "end.evs is '1+1': give an object"),
         ({"colour": 1}, "end has unknown key 'colour'"),
     ],
 )
@@ -47,6 +54,25 @@ def test_a_wrong_end_is_refused(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(WorkloadError) as caught:
         End.from_params(END.to_params() | change)
     assert sentence in str(caught.value)
+
+
+def test_ends_with_the_same_share_of_evs_share_a_profile() -> None:
+    shares = [EvShare(1, 1), None, EvShare(1, 1), EvShare(2, 0)]
+    ends = [replace(END, connection=n, evs=share) for n, share in enumerate(shares)]
+    setup = HostSetup(open_context(0), ends, 4096, Random(1))
+    numbers = [setup.context.query_qp(channel.qp).ev_profile_id
+               for channel in setup.channels.values()]
+    assert numbers[0] == numbers[2]
+    assert numbers[1] == EV_PROFILE
+    assert len(set(numbers)) == 3
+    profile = setup.context.controller.ev_profile(known(numbers[0]))
+    assert (profile.active_per_port, profile.count) == (1, 2 * SPEC.planes)
+
+
+def test_a_share_the_device_does_not_have_is_refused() -> None:
+    end = replace(END, evs=EvShare(SPEC.t1_per_plane, 1))
+    with pytest.raises(WorkloadError, match=r"connection 4: .* are not possible: use 1 active"):
+        HostSetup(open_context(0), [end], 4096, Random(1))
 
 
 def test_a_setup_has_a_qp_in_init_and_two_buffers_for_each_end() -> None:
@@ -221,3 +247,13 @@ def test_an_address_no_route_leads_to_is_refused_by_the_device() -> None:
 def test_a_row_that_is_no_object_is_refused() -> None:
     with pytest.raises(WorkloadError, match="is no number"):
         by_connection([5])  # type: ignore[list-item]
+
+
+def test_ends_without_a_buffer_share_their_hosts() -> None:
+    ends = [replace(END, connection=n, source_bytes=0, target_bytes=0) for n in (1, 2)]
+    setup = HostSetup(open_context(0), ends, 1000, Random(1), shared_bytes=5_000)
+    first, second = setup.channels.values()
+    assert first.source is first.target is second.source is setup.shared
+    assert first.source.length == 5_000
+    with pytest.raises(WorkloadError, match="connection 1 has no buffer and its host none"):
+        HostSetup(open_context(0), ends, 1000, Random(1))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from unit.workloads.workload_rig import FAR, SPEC, Wires
 
+from workloads.evshare import EvShare
 from workloads.job import (
     MAX_HOST_BYTES,
     HostPlan,
@@ -18,6 +19,7 @@ from workloads.job import (
     plan_write_bandwidth,
     plan_write_latency,
 )
+from workloads.narrowing import with_evs
 from workloads.params import WorkloadError
 from workloads.write_bandwidth import WriteBandwidth
 from workloads.write_latency import WriteLatency
@@ -33,6 +35,7 @@ JOBS = [
     plan(iters=None, duration_ns=10**6, is_bidirectional=True, seed=7),
     plan_permutation(SPEC, [(0, 1), (1, 2), (0, 3)], size=10, qps=2, iters=5),
     plan_write_latency(SPEC, 0, 1, seed=3),
+    with_evs(plan(), SPEC, EvShare(1, 1)),
 ]
 
 
@@ -131,7 +134,8 @@ def test_programs_by_kind_have_their_sources_filled() -> None:
     [
         ([], "the program is no object"),
         ({}, "program lacks 'kind': add it"),
-        ({"kind": "write-bv"}, "program.kind is 'write-bv': give write-bw or write-lat, did you"),
+        ({"kind": "write-bv"}, "program.kind is 'write-bv': give collective or training or "
+                               "write-bw or write-lat, did you"),
         ({"kind": "write-bw"}, "program lacks 'size': add it"),
     ],
 )

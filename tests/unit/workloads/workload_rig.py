@@ -30,7 +30,8 @@ def open_context(host: int, seed: int = 1) -> Context:
 def set_up(job: Job) -> dict[int, HostSetup]:
     """Every host's ends, not connected."""
     return {
-        host: HostSetup(open_context(host), plan.ends, SPEC.payload_bytes, Random(host))
+        host: HostSetup(open_context(host), plan.ends, SPEC.payload_bytes, Random(host),
+                        plan.shared_bytes)
         for host, plan in job.hosts.items()
     }
 
