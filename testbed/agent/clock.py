@@ -1,8 +1,12 @@
-"""Emulated time of one run: CLOCK_MONOTONIC, slowed down (design.md section 3)."""
+"""Emulated time of one run: CLOCK_MONOTONIC, slowed down; and what receive stamps are on it."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+
+_APART_NS = 2_000  # between two readings of one clock with one of the other in the middle
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +20,20 @@ class EmulatedClock:
     zero_ns: int
     tdf: int
 
-    def emulated_ns(self, wall_ns: int) -> int:
-        """Emulated time, rounded down; negative before the run begins."""
-        return (wall_ns - self.zero_ns) // self.tdf
 
-    def wall_ns(self, emulated_ns: int) -> int:
-        """The first CLOCK_MONOTONIC nanosecond that is this emulated time."""
-        return self.zero_ns + emulated_ns * self.tdf
+def realtime_ahead_ns() -> int:
+    """How far CLOCK_REALTIME, on which the kernel stamps frames, is ahead of CLOCK_MONOTONIC.
+
+    Exact to a microsecond or two of wall clock: an interruption between the readings would
+    date every frame of a wake wrongly, and nothing would show it, so it is read again then.
+    """
+    best_ns, ahead_ns = -1, 0
+    for _ in range(_TRIES):
+        before_ns = time.monotonic_ns()
+        real_ns = time.time_ns()
+        apart_ns = time.monotonic_ns() - before_ns
+        if best_ns < 0 or apart_ns < best_ns:
+            best_ns, ahead_ns = apart_ns, real_ns - before_ns - apart_ns // 2
+        if best_ns <= _APART_NS:
+            break
+    return ahead_ns

@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from testbed.agent.carrier import CarrierWatch
+from testbed.agent.clock import realtime_ahead_ns
 from testbed.agent.driver import Driver
+from testbed.agent.inbox import FRAMES
 from testbed.agent.loop import Loop
 from testbed.agent.port import Port
 
@@ -20,9 +22,12 @@ OnFrame = Callable[[Port, memoryview, int], None]
 """(port, frame, CLOCK_MONOTONIC of its receipt)"""
 OnCarrier = Callable[[Port, bool], None]
 
-# The agent wakes at most this often per link delay: what is due meanwhile is done together.
-_WAKES_PER_LINK_DELAY = 10
-_MOST_ROUNDS = 64  # of at most 256 frames from each port
+# How long the agent lets pass between two looks; what is due meanwhile is done together, and
+# leaves so much late. A tenth of a link delay, but not above half a millisecond of wall clock
+# unless that is less than a fortieth: a wake costs the same at any dilation.
+_LEAST_SHARE, _MOST_SHARE = 40, 10  # of a link delay: one over this
+_PAUSE_NS = 500_000
+_MOST_CALLS = 64  # for one port: the rest comes with the next look
 
 
 class DataPorts:
@@ -71,23 +76,26 @@ class DataPorts:
         """The planes whose port has carrier, as a mask."""
         return sum(1 << plane for plane, port in self._ports.items() if self.has_carrier(port))
 
-    def read(self) -> None:
-        """Hand over every frame that waits.
+    def read(self) -> int:
+        """Hand over every frame that was received by now, which is answered (CLOCK_MONOTONIC).
 
-        A port that is fed faster than it is read ends that all the same: the rest comes with
-        the next call.
+        Frames that come meanwhile may wait for the next call. A port that is fed faster than
+        it is read ends that all the same.
         """
         on_frame = self._on_frame
-        self._woke_at_ns = time.monotonic_ns()
-        for _ in range(_MOST_ROUNDS):
-            ready = self._epoll.poll(0)
-            if not ready:
-                return
-            ahead_ns = time.time_ns() - time.monotonic_ns()
+        self._woke_at_ns = now_ns = time.monotonic_ns()
+        ready = self._epoll.poll(0)
+        if ready:
+            ahead_ns = realtime_ahead_ns()
             for fd, _ in ready:
                 port = self._by_fd[fd]
-                for frame, received_at_ns in port.receive():
-                    on_frame(port, frame, received_at_ns - ahead_ns)
+                for _ in range(_MOST_CALLS):
+                    frames = port.receive()
+                    for frame, received_at_ns in frames:
+                        on_frame(port, frame, received_at_ns - ahead_ns)
+                    if len(frames) < FRAMES:
+                        break
+        return now_ns
 
     def pace(self, driver: Driver) -> int | None:
         """When to look again for this driver's sake; decides whether frames wake the agent."""
@@ -97,7 +105,7 @@ class DataPorts:
         self._watch(not is_busy)
         if due_at_ns is None or not is_busy:
             return due_at_ns
-        pause_ns = driver.timing.link_delay_ns * driver.timing.clock.tdf // _WAKES_PER_LINK_DELAY
+        pause_ns = _pause_ns(driver.timing.link_delay_ns * driver.timing.clock.tdf)
         return min(max(due_at_ns, self._woke_at_ns + pause_ns), now_ns + lookahead_ns)
 
     def _watch(self, is_wanted: bool) -> None:
@@ -112,3 +120,8 @@ class DataPorts:
     def _report_carrier(self) -> None:
         for change in self._carrier.read_changes():
             self._on_carrier(self._by_slot[change.index], change.has_carrier)
+
+
+def _pause_ns(link_delay_wall_ns: int) -> int:
+    return min(max(_PAUSE_NS, link_delay_wall_ns // _LEAST_SHARE),
+               link_delay_wall_ns // _MOST_SHARE)

@@ -6,7 +6,8 @@ port falls free when its last bit is out, a deadline is met. As long as the agen
 later than `CATCH_UP_FRAMES` full frames take, being late changes nothing but the instant
 at which a frame really leaves; time beyond that is not made up, and is counted as lost.
 
-    arrive              a frame was received: it is held for links x link delay - transit
+    arrive              a frame was received: it is held for links x link delay - transit, and
+                        for what switches take to put it out
     advance             do everything that is due by now
     next_due_wall_ns    when to call again
 
@@ -26,7 +27,7 @@ from testbed.agent.nic import NicPort
 from testbed.errors import TestbedError
 from testbed.metrics.lateness import Lateness
 from testbed.transport.driven import Driven
-from topologies.numbers import ETHERNET_BYTES, HOP_LIMIT, data_frame_bytes
+from topologies.numbers import ETHERNET_BYTES, HOP_LIMIT, data_frame_bytes, drain_rate_bps
 
 CATCH_UP_FRAMES = 8
 
@@ -55,9 +56,20 @@ class Timing:
     transit_ns: Mapping[int, int]
 
     def hold_ns(self, links: int) -> int:
-        """Wall time from the kernel's receive stamp to the arrival, never below 0."""
+        """Wall time from the kernel's receive stamp to the arrival, never below 0.
+
+        What switches take to put the frame out comes on top: `switch_ns_per_byte`.
+        """
         transit_ns = self.transit_ns.get(links, 0)
         return max(0, links * self.link_delay_ns * self.clock.tdf - transit_ns)
+
+    def switch_ns_per_byte(self, links: int) -> float:
+        """Wall time for each byte of a frame that the switches on its way take to send it.
+
+        Their ports let a frame go when its turn has come, and keep the next back for as long
+        as it takes: the last bit has really left only then.
+        """
+        return max(0, links - 1) * 8e9 / drain_rate_bps(self.rate_bps, self.clock.tdf)
 
 
 Send = Callable[[bytes], object]
@@ -86,10 +98,9 @@ class Driver:
         self._wires, self._wall_ns, self._watch = wires, wall_ns, watch
         self._on_start = on_start
         self._zero_ns, self._tdf = timing.clock.zero_ns, timing.clock.tdf
-        self._holds_ns = [
-            timing.hold_ns(HOP_LIMIT - limit + 1) if limit <= HOP_LIMIT else 0
-            for limit in range(_HOP_LIMITS)
-        ]
+        links = [max(0, HOP_LIMIT - limit + 1) for limit in range(_HOP_LIMITS)]
+        self._holds_ns = [timing.hold_ns(number) for number in links]
+        self._per_byte_ns = [timing.switch_ns_per_byte(number) for number in links]
         self._lookahead_ns = timing.hold_ns(_LEAST_LINKS)
         self._catch_up_ns = self.ports[0].frame_ns(
             CATCH_UP_FRAMES * data_frame_bytes(timing.payload_bytes))
@@ -121,7 +132,9 @@ class Driver:
 
     def arrive(self, plane: int, frame: memoryview, received_at_ns: int) -> None:
         """A frame was received (CLOCK_MONOTONIC); it arrives when its delay is over."""
-        due_wall_ns = received_at_ns + self._holds_ns[frame[_HOP_LIMIT_AT]]
+        limit = frame[_HOP_LIMIT_AT]
+        due_wall_ns = (
+            received_at_ns + self._holds_ns[limit] + int(self._per_byte_ns[limit] * len(frame)))
         self._arrivals = number = self._arrivals + 1
         heappush(self._events, (
             (due_wall_ns - self._zero_ns) // self._tdf, number, plane,

@@ -40,7 +40,9 @@ class Loop:
         stop of the whole process, what waits in a pipe comes before the deadline.
         """
         timeout_s = None if until_ns is None else max(0, until_ns - time.monotonic_ns()) / 1e9
-        select.select([self._epoll], [], [], timeout_s)
+        ready, _, _ = select.select([self._epoll], [], [], timeout_s)
+        if not ready:
+            return
         for fd, _ in self._epoll.poll(0):
             callback = self._callbacks.get(fd)  # an earlier callback may have removed it
             if callback is not None:

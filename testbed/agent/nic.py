@@ -15,19 +15,18 @@ _NS_PER_S = 1_000_000_000
 class NicPort:
     """``rate_bps`` is the nominal, emulated rate; times are emulated ns.
 
-    ``in_service`` is the datagram that is being serialised, None while the port is idle;
-    ``free_at_ns`` when its last bit is out. ``lost_ns`` adds up the time the port stood
-    still although there was work, because its agent was later than it may catch up.
+    ``in_service`` is the datagram that is being serialised, None while the port is idle.
+    ``lost_ns`` adds up the time the port stood still although there was work, because its
+    agent was later than it may catch up.
     """
 
-    __slots__ = ("_finish_units", "_half", "_rate", "bit", "free_at_ns", "in_service",
-                 "lost_ns", "plane", "sent_bytes", "sent_frames")  # fmt: skip
+    __slots__ = ("_finish_units", "_half", "_rate", "bit", "in_service", "lost_ns",
+                 "plane", "sent_bytes", "sent_frames")  # fmt: skip
 
     def __init__(self, plane: int, rate_bps: int) -> None:
         self.plane = plane
         self.bit = 1 << plane
         self.in_service: bytes | None = None
-        self.free_at_ns = 0
         self.lost_ns = 0
         self.sent_frames = self.sent_bytes = 0
         self._rate = rate_bps
@@ -46,11 +45,10 @@ class NicPort:
             start = self._finish_units
         size = len(datagram) + ETHERNET_BYTES
         self._finish_units = finish = start + size * 8 * _NS_PER_S
-        self.free_at_ns = free_at_ns = (finish + self._half) // rate
         self.in_service = datagram
         self.sent_frames += 1
         self.sent_bytes += size
-        return free_at_ns
+        return (finish + self._half) // rate
 
     def frame_ns(self, size_bytes: int) -> int:
         """How long a frame of this size, Ethernet header included, keeps the port busy."""

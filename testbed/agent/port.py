@@ -17,11 +17,11 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.agent.config import PortConfig
+from testbed.agent.inbox import SO_TIMESTAMPNS, Inbox
 from testbed.errors import MachineError, TestbedError
 from topologies.numbers import ETHERTYPE_IPV6
 
@@ -31,14 +31,9 @@ _PACKET_STATISTICS = 6
 _PACKET_IGNORE_OUTGOING = 23
 _SO_SNDBUFFORCE = 32
 _SO_RCVBUFFORCE = 33
-_SO_TIMESTAMPNS = 35
 _ETH_P_ALL = 0x0003
 
 _STATISTICS = struct.Struct("=II")  # struct tpacket_stats: packets, drops
-_TIMESPEC = struct.Struct("@qq")
-_ANCILLARY_BYTES = socket.CMSG_SPACE(_TIMESPEC.size)
-_BUFFER_BYTES = 16384  # above link MTU 9000, so that a longer frame is seen to be one
-_BATCH = 256
 
 # What a send or receive says when the interface, not the program, is at fault.
 _DOWN = frozenset({errno.ENETDOWN, errno.ENXIO, errno.ENODEV, errno.ENETUNREACH})
@@ -69,16 +64,18 @@ class PortCounters:
 class Port:
     """A NIC port. `open` before use, `close` after it.
 
-    `header` is the Ethernet header of every frame that leaves here.
+    `header` is the Ethernet header of every frame that leaves here. Ports of one thread may
+    share an `inbox`.
     """
 
-    def __init__(self, config: PortConfig, buffer_bytes: int) -> None:
+    def __init__(
+        self, config: PortConfig, buffer_bytes: int, inbox: Inbox | None = None
+    ) -> None:
         self.config = config
         self.header = config.peer_mac + config.mac + ETHERTYPE_IPV6.to_bytes(2, "big")
         self.counters = PortCounters()
         self._buffer_bytes = buffer_bytes
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        self._inbox = inbox or Inbox()
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
@@ -105,7 +102,7 @@ class Port:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._buffer_bytes)
         sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, self._buffer_bytes)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
 
     def _check_identity(self, sock: socket.socket) -> None:
@@ -160,40 +157,29 @@ class Port:
         errors = self.counters.send_errors
         errors[name] = errors.get(name, 0) + 1
 
-    def receive(self) -> Iterator[tuple[memoryview, int]]:
-        """Frames that wait in the socket, at most 256 per call, each with its arrival.
+    def receive(self) -> list[tuple[memoryview, int]]:
+        """Frames that wait in the socket, at most `inbox.FRAMES`, each with its arrival.
 
-        Arrival is wall-clock ns (CLOCK_REALTIME), taken by the kernel. The view is
-        valid until the next frame is asked for. Never blocks.
+        Arrival is wall-clock ns (CLOCK_REALTIME), taken by the kernel. Fewer than that many
+        are all that waited. The views are valid until the next call of a port with the same
+        inbox. Never blocks. Raises TestbedError where a frame has no stamp.
         """
-        counters, sock, view, into = self.counters, self._sock, self._view, [self._buffer]
-        for _ in range(_BATCH):
+        counters, fd = self.counters, self._sock.fileno()
+        while True:
             try:
-                size, ancillary, _, _ = sock.recvmsg_into(into, _ANCILLARY_BYTES)
-            except BlockingIOError:
-                return
+                frames = self._inbox.receive(fd)
             except OSError as error:
                 if error.errno not in _DOWN:
                     raise
-                counters.down_events += 1
+                counters.down_events += 1  # said once: what waits is behind it
                 continue
-            counters.received += 1
-            counters.received_bytes += size
-            yield view[:size], _arrival_ns(ancillary)
+            counters.received += len(frames)
+            for frame, _ in frames:
+                counters.received_bytes += len(frame)
+            return frames
 
     def read_counters(self) -> PortCounters:
         """The counters, brought up to date with the kernel's."""
         raw = self._sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
         self.counters.kernel_drops += _STATISTICS.unpack(raw)[1]  # reading resets it
         return self.counters
-
-
-def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-            seconds, ns = _TIMESPEC.unpack_from(data)
-            return int(seconds * 1_000_000_000 + ns)
-    raise TestbedError(
-        "the kernel delivered a frame without a receive timestamp: SO_TIMESTAMPNS is on, "
-        "so this kernel cannot be trusted for measurements"
-    )

@@ -159,6 +159,11 @@ class Prober:
         self._out: dict[int, _Out] = {}
         self._settled: OrderedDict[int, tuple[PathResult, bool]] = OrderedDict()
 
+    @property
+    def is_busy(self) -> bool:
+        """A run is under way, or its results wait to be taken."""
+        return bool(self._runs)
+
     def start(self, key: int, request: ProbeRequest, now_ns: int) -> None:
         """Begin a run; `key` names it in `take_finished` and must not be in use."""
         if key in self._runs:

@@ -59,6 +59,11 @@ class Probing:
         """Begin a run; its rows come from `take_finished` under `key`."""
         self._prober.start(key, request, now_ns)
 
+    @property
+    def is_busy(self) -> bool:
+        """There is something to `pump` or to take."""
+        return self._prober.is_busy
+
     def next_deadline_ns(self) -> int | None:
         """When `pump` has to be called at the latest, on CLOCK_MONOTONIC."""
         return self._prober.next_deadline_ns()

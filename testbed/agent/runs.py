@@ -14,7 +14,7 @@ import contextlib
 import gc
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,21 @@ from testbed.agent.capture import Capture
 from testbed.agent.clock import EmulatedClock
 from testbed.agent.config import AgentConfig, take_tdf
 from testbed.agent.driver import Driver, Send, Timing
+from testbed.agent.journal import describe, qp_counters, slots
 from testbed.agent.params import Params, ParamsError
+from testbed.agent.recording import Recording
 from testbed.errors import TestbedError
 from testbed.forwarding.routes import host_routes
 from testbed.transport.mrc.device import open_device
-from testbed.transport.mrc.endpoint import EvChanged, Event, PeerPortsChanged
 from testbed.transport.mrc.qp import QpFailed
-from topologies.ev import format_ev
+from topologies.names import host_name
 from topologies.spec import ClosSpec
 from workloads.application import Application
-from workloads.connections import End, HostSetup
+from workloads.connections import MAX_BUFFER_BYTES, End, HostSetup
 from workloads.job import make_program
 
 _MAX_NUMBER = 2**31 - 1
+_MAX_SAMPLE_NS = 10**12
 _KEPT_EVENTS = 10_000
 
 
@@ -44,7 +46,10 @@ class RunOrder:
     """What a host is told of a run.
 
     ``transit_ns``: wall-clock time through the idle fabric by links crossed. ``captures``:
-    the folder for one capture per port, None for none; ``snap_bytes`` of each frame.
+    the folder for one capture per port, None for none; ``snap_bytes`` of each frame;
+    ``shared_bytes``: the length of the buffer that ends without one of their own share.
+    ``records``: the folder for this host's rows, one sample every ``sample_ns``; without one
+    nothing is recorded.
     """
 
     number: int
@@ -55,6 +60,9 @@ class RunOrder:
     program: Mapping[str, Any]
     captures: Path | None = None
     snap_bytes: int = 256
+    shared_bytes: int = 0
+    records: Path | None = None
+    sample_ns: int | None = None
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RunOrder:
@@ -65,10 +73,13 @@ class RunOrder:
             seed=take.integer("seed", 0, 2**63 - 1),
             tdf=take_tdf(take),
             transit_ns=read_transit(take),
-            ends=tuple(End.from_params(end) for end in take.list("ends")),
+            ends=tuple(End.from_params(end) for end in take.items("ends", [])),
             program=take.mapping("program"),
             captures=Path(folder) if (folder := take.text("captures")) else None,
             snap_bytes=take.integer("snap_bytes", 1, 65_535, 256),
+            shared_bytes=take.integer("shared_bytes", 0, MAX_BUFFER_BYTES, 0),
+            records=Path(folder) if (folder := take.text("records")) else None,
+            sample_ns=take.integer("sample_ns", 0, _MAX_SAMPLE_NS, 0) or None,
         )
         take.finish()
         return order
@@ -80,7 +91,9 @@ class RunOrder:
             "transit_ns": {str(links): ns for links, ns in self.transit_ns.items()},
             "ends": [end.to_params() for end in self.ends], "program": dict(self.program),
             "captures": str(self.captures) if self.captures else "",
-            "snap_bytes": self.snap_bytes,
+            "snap_bytes": self.snap_bytes, "shared_bytes": self.shared_bytes,
+            "records": str(self.records) if self.records else "",
+            "sample_ns": self.sample_ns or 0,
         }
 
 
@@ -89,7 +102,7 @@ def read_transit(take: Params) -> dict[int, int]:
     found = {}
     for links, ns in take.mapping("transit_ns").items():
         if not (links.isdecimal() and type(ns) is int and ns >= 0):
-            raise ParamsError(f"transit_ns has {links!r}: {ns!r}, expected links and ns")
+            raise ParamsError(f"transit_ns has {links!r}: {ns!r}: give links and ns")
         found[int(links)] = ns
     return found
 
@@ -100,18 +113,25 @@ def timing_of(spec: ClosSpec, clock: EmulatedClock, transit_ns: Mapping[int, int
 
 
 class HostRun:
-    """A run on this host, whose datagrams of each plane leave by one of ``wires``."""
+    """A run on this host, whose datagrams of each plane leave by one of ``wires``.
 
-    def __init__(self, config: AgentConfig, order: RunOrder, wires: Sequence[Send]) -> None:
+    ``read_drops()``: frames the host's sockets have dropped by now.
+    """
+
+    def __init__(self, config: AgentConfig, order: RunOrder, wires: Sequence[Send],
+                 read_drops: Callable[[], int] = lambda: 0) -> None:
         spec = config.spec
         if spec is None:
             raise TestbedError("this host has no MRC device: configure it with its topology")
         self.config, self.order, self._spec, self._wires = config, order, spec, wires
         rng = random.Random(f"host {config.host} seed {order.seed}")
         self.context = open_device(spec, config.host, host_routes(spec, config.host), rng)
-        self._setup = HostSetup(self.context, order.ends, spec.payload_bytes, rng)
+        self._setup = HostSetup(
+            self.context, order.ends, spec.payload_bytes, rng, order.shared_bytes)
         self._application: Application | None = None
         self._driver: Driver | None = None
+        self._read_drops = read_drops
+        self._recording: Recording | None = None
         self._captures: dict[int, Capture] = {}
         self._events: list[dict[str, Any]] = []
         self._events_lost = 0
@@ -126,6 +146,7 @@ class HostRun:
         program = make_program(self.order.program, self._setup.channels)
         self._application = Application(self._setup, program)
         self._open_captures()
+        self._open_recording(self._application)
         # Collecting garbage in the middle of a run would stop every port for milliseconds.
         gc.collect()
         gc.freeze()
@@ -143,6 +164,8 @@ class HostRun:
             on_start=self._application.start,
         )  # fmt: skip
         self._driver.set_carrier(up_ports)
+        if self._recording is not None:
+            self._recording.watch(self._driver.lateness, self._read_drops)
         return self._driver
 
     def stop(self) -> None:
@@ -155,6 +178,8 @@ class HostRun:
         for capture in self._captures.values():
             with contextlib.suppress(TestbedError):  # told when it was flushed
                 capture.close()
+        if self._recording is not None:
+            self._recording.close()
         gc.enable()
         gc.unfreeze()
 
@@ -216,10 +241,11 @@ class HostRun:
             raise TestbedError("the run has not started: there are no results")
         self._note_events()
         self._flush_captures()
+        self._finish_recording()
         return {
             "program": self._application.program.result(),
-            "qps": [_qp_counters(qp) for qp in self._qps()],
-            "endpoint": _slots(self.context.endpoint.counters),
+            "qps": [qp_counters(qp) for qp in self._qps()],
+            "endpoint": slots(self.context.endpoint.counters),
             "lateness": self._driver.lateness.to_dict(),
             "ports": [{"plane": port.plane, "lost_ns": port.lost_ns, "sent": port.sent_frames,
                        "sent_bytes": port.sent_bytes} for port in self._driver.ports],
@@ -240,9 +266,40 @@ class HostRun:
         assert self._application is not None
         for event in self._application.poll_events():
             if len(self._events) < _KEPT_EVENTS or isinstance(event, QpFailed):
-                self._events.append(_describe(event))
+                self._events.append(describe(event))
             else:
                 self._events_lost += 1
+
+    # --- rows ----------------------------------------------------------------------
+
+    def pump(self, slack_ns: int) -> None:
+        """Put rows into the file, where nothing is due for so much wall-clock time."""
+        if self._recording is not None and self._driver is not None:
+            self._recording.pump(self._driver.now_ns, slack_ns)
+
+    @property
+    def is_recorded(self) -> bool:
+        """It keeps rows, so `pump` is wanted."""
+        return self._recording is not None
+
+    def _open_recording(self, application: Application) -> None:
+        order = self.order
+        if order.records is None or order.sample_ns is None:
+            return
+        host = host_name(self.config.host)
+        self._recording = Recording(order.records / f"{host}.jsonl", host, order.sample_ns)
+        self._recording.open()
+        application.record(order.sample_ns, self._recording.write)
+
+    def _finish_recording(self) -> None:
+        recording = self._recording
+        if recording is None or self._application is None or self._driver is None:
+            return
+        self._application.finish_recording(self._driver.now_ns)
+        recording.finish(self._driver.now_ns)
+        if recording.failure is not None:
+            self._events.append({"t_ns": self._driver.now_ns, "event": "recording failed",
+                                 "reason": recording.failure})
 
     # --- captures ------------------------------------------------------------------
 
@@ -270,33 +327,3 @@ class HostRun:
     def _fail_capture(self, error: TestbedError) -> None:
         self._events.append({"t_ns": self._driver.now_ns if self._driver else 0,
                              "event": "capture failed", "reason": str(error)})
-
-
-def _slots(counters: object) -> dict[str, int]:
-    return {name: getattr(counters, name) for name in counters.__slots__}  # type: ignore[attr-defined]
-
-
-def _qp_counters(qp: Any) -> dict[str, Any]:
-    return {
-        "qp": qp.qp_num,
-        "peer": qp.peer.hex(),
-        "state": qp.state.value,
-        "requester": _slots(qp.requester.counters) if qp.requester else {},
-        "responder": _slots(qp.responder.counters) if qp.responder else {},
-        "srtt_ns": qp.requester.srtt_ns if qp.requester else None,
-    }
-
-
-def _describe(event: Event) -> dict[str, Any]:
-    if isinstance(event, EvChanged):
-        change = event.change
-        return {"t_ns": change.at_ns, "event": "ev changed", "qp": event.qp_num,
-                "peer": event.peer.hex(), "ev": format_ev(change.ev), "plane": change.port,
-                "from": change.before.value, "to": change.after.value,
-                "cause": change.cause.value}
-    if isinstance(event, QpFailed):
-        return {"t_ns": event.at_ns, "event": "qp failed", "qp": event.qp_num,
-                "status": event.status.value, "reason": event.reason}
-    assert isinstance(event, PeerPortsChanged)
-    return {"t_ns": event.at_ns, "event": "peer ports", "peer": event.peer.hex(),
-            "up_ports": event.up_ports}

@@ -19,6 +19,7 @@ from testbed.agent.probing import read_request
 from testbed.agent.runs import RunOrder, read_transit
 from testbed.errors import TestbedError
 from testbed.rpc import Failure, Message, Notification, Request, Response, failure_of
+from testbed.transport.mrc.controls import Controls
 from workloads.connections import by_connection
 
 _NS_PER_MS = 1_000_000
@@ -34,6 +35,7 @@ class Agent:
         self._host: Host | None = None
         self._is_ending = False
         self._heard_at_ns = 0
+        self._heartbeat_timeout_ns = HEARTBEAT_TIMEOUT_MS * _NS_PER_MS
         self._methods: dict[str, Callable[[Request], Any]] = {
             "configure": self._configure,
             "hello": self._hello,
@@ -50,6 +52,7 @@ class Agent:
             "results": lambda _: self._configured().require_run().results(),
             "release": lambda _: self._configured().release(),
             "paths": self._paths,
+            "control": self._control,
             "shutdown": self._shutdown,
         }
 
@@ -81,18 +84,14 @@ class Agent:
         self._check_heartbeat(now_ns)
         if self._host is not None:
             self._host.turn()
-            for request_id, rows in self._host.probing.take_finished(self._host.tdf):
-                self._reply(Response(request_id, {"rows": rows}))
+            if self._host.probing.is_busy:
+                for request_id, rows in self._host.probing.take_finished(self._host.tdf):
+                    self._reply(Response(request_id, {"rows": rows}))
 
     def _next_deadline_ns(self) -> int:
         silent_at_ns = self._heard_at_ns + self._heartbeat_timeout_ns
         work_at_ns = self._host.next_wake_ns() if self._host else None
         return silent_at_ns if work_at_ns is None else min(silent_at_ns, work_at_ns)
-
-    @property
-    def _heartbeat_timeout_ns(self) -> int:
-        config = self._host.config if self._host else None
-        return (config.heartbeat_timeout_ms if config else HEARTBEAT_TIMEOUT_MS) * _NS_PER_MS
 
     def _check_heartbeat(self, now_ns: int) -> None:
         if now_ns - self._heard_at_ns >= self._heartbeat_timeout_ns:
@@ -133,6 +132,7 @@ class Agent:
         host = Host(AgentConfig.from_params(request.params))
         host.open(self._loop, self._on_carrier)
         self._host = host
+        self._heartbeat_timeout_ns = host.config.heartbeat_timeout_ms * _NS_PER_MS
         return self._hello(request)
 
     def _hello(self, _: Request) -> dict[str, Any]:
@@ -150,6 +150,8 @@ class Agent:
     def _probe(self, request: Request) -> object:
         host = self._configured()
         probe = read_request(request.params, host.config)
+        if probe.is_ev_probe:
+            host.require_device()
         host.probing.start(request.id, probe, time.monotonic_ns())
         return _LATER
 
@@ -167,7 +169,7 @@ class Agent:
 
     def _connect(self, request: Request) -> None:
         take = Params(request.params, "connect")
-        remote = by_connection(take.list("ends"))
+        remote = by_connection(take.items("ends", []))
         take.finish()
         self._configured().require_run().connect(remote)
 
@@ -181,7 +183,7 @@ class Agent:
 
     def _verify(self, request: Request) -> dict[str, Any]:
         take = Params(request.params, "verify")
-        peers = by_connection(take.list("peers"))
+        peers = by_connection(take.items("peers", []))
         take.finish()
         return self._configured().require_run().verify(peers)
 
@@ -191,6 +193,10 @@ class Agent:
         take.finish()
         run = self._configured().run
         return {"rows": run.paths(peer) if run else []}
+
+    def _control(self, request: Request) -> dict[str, Any]:
+        """All that the controller of this host has set from now on, until told otherwise."""
+        return self._configured().control(Controls.from_params(request.params))
 
     def _shutdown(self, _: Request) -> None:
         self._is_ending = True

@@ -3,7 +3,8 @@
 Semantics (fabric.md, "What a fault is"): a link, port or blackholed switch drops and
 counts with links up, and no host notices; a NIC link or a crashed switch also takes the
 carrier away from the hosts it serves; loss, corruption and one EV act in the port
-program, seeded; a host is its agent.
+program, seeded; a host is its agent. Denying an EV and disabling a port are what the
+controller of a host does (facts sheet 7.3, 7.8): no frame is dropped for it.
 """
 
 from __future__ import annotations
@@ -148,26 +149,57 @@ class HostKill:
         return f"the agent's process of {self.target} has ended"
 
 
+@dataclass(frozen=True, slots=True)
+class EvDeny:
+    """The source host's controller denies one EV towards one host: no data takes it."""
+
+    target: EvTarget
+    kind: ClassVar[str] = "deny"
+    undo: ClassVar[str] = "the controller sets the EV to GOOD"
+
+    @property
+    def evidence(self) -> str:
+        """Which counter or state shows that it bit."""
+        return f"{self.target} is DENIED in the queue pairs of its source"
+
+
+@dataclass(frozen=True, slots=True)
+class PortDisable:
+    """The host's controller disables the port: unused both ways, carrier stays."""
+
+    target: NicTarget
+    kind: ClassVar[str] = "disable"
+    undo: ClassVar[str] = "the controller enables the port"
+
+    @property
+    def evidence(self) -> str:
+        """Which counter or state shows that it bit."""
+        return f"the device says that port {self.target} is disabled"
+
+
 Action = (
-    LinkDown | SwitchCrash | SwitchBlackhole | Loss | Corrupt | EvLoss | HostPause | HostKill
-)
+    LinkDown | SwitchCrash | SwitchBlackhole | Loss | Corrupt | EvLoss | EvDeny | PortDisable
+    | HostPause | HostKill
+)  # fmt: skip
 
 # By target; the first kind of each is what happens when none is named.
 _LINK_ACTIONS: Mapping[str, Callable[..., Action]] = {
     "down": LinkDown, "loss": Loss, "corrupt": Corrupt,
 }  # fmt: skip
 _ACTIONS: Mapping[type[Target], Mapping[str, Callable[..., Action]]] = {
-    NicTarget: _LINK_ACTIONS,
+    NicTarget: {**_LINK_ACTIONS, "disable": PortDisable},
     LinkTarget: _LINK_ACTIONS,
     PortTarget: _LINK_ACTIONS,
     PlaneTarget: _LINK_ACTIONS,
     SwitchTarget: {
         "crash": SwitchCrash, "blackhole": SwitchBlackhole, "loss": Loss, "corrupt": Corrupt,
     },
-    EvTarget: {"loss": EvLoss},
+    EvTarget: {"loss": EvLoss, "deny": EvDeny},
     HostTarget: {"pause": HostPause, "kill": HostKill},
 }  # fmt: skip
-ACTION_KINDS = ("down", "crash", "blackhole", "loss", "corrupt", "pause", "kill")
+ACTION_KINDS = (
+    "down", "crash", "blackhole", "loss", "corrupt", "deny", "disable", "pause", "kill",
+)  # fmt: skip
 RATIO_KINDS = ("loss", "corrupt")
 
 

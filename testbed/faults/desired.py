@@ -14,17 +14,20 @@ from types import MappingProxyType
 from testbed.faults.actions import (
     Action,
     Corrupt,
+    EvDeny,
     EvLoss,
     HostKill,
     HostPause,
     LinkDown,
     Loss,
+    PortDisable,
     SwitchBlackhole,
     SwitchCrash,
     fault_id,
 )
 from testbed.faults.reach import reach
 from testbed.faults.targets import EvTarget
+from testbed.transport.mrc.controls import Controls
 from topologies.graph import Graph
 
 
@@ -56,6 +59,8 @@ class DesiredState:
 
     ``ports``: fault by slot. ``carrier_down``: NIC links without carrier, each by its
     switch-side slot. ``ev``: loss ratio by EV. ``paused``, ``killed``: host indexes.
+    What controllers have set: ``denied``, (host, peer, EV of 32 bits); ``disabled``,
+    (host, plane).
     """
 
     ports: Mapping[int, PortFault]
@@ -63,10 +68,17 @@ class DesiredState:
     ev: Mapping[EvFaultKey, float]
     paused: frozenset[int]
     killed: frozenset[int]
+    denied: frozenset[tuple[int, int, int]] = frozenset()
+    disabled: frozenset[tuple[int, int]] = frozenset()
 
     def port(self, slot: int) -> PortFault:
         """The fault of this port, HEALTHY where it has none."""
         return self.ports.get(slot, HEALTHY)
+
+    @property
+    def controlled(self) -> frozenset[int]:
+        """The hosts whose controllers have something set."""
+        return frozenset(item[0] for item in (*self.denied, *self.disabled))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,10 @@ class StateChange:
     continued: frozenset[int]
     killed: frozenset[int]
     restarted: frozenset[int]
+    denied: frozenset[tuple[int, int, int]]
+    allowed: frozenset[tuple[int, int, int]]
+    disabled: frozenset[tuple[int, int]]
+    enabled: frozenset[tuple[int, int]]
 
 
 def desired_state(graph: Graph, active: Iterable[Action]) -> DesiredState:
@@ -119,7 +135,18 @@ def change(before: DesiredState, after: DesiredState) -> StateChange:
         continued=before.paused - after.paused,
         killed=after.killed - before.killed,
         restarted=before.killed - after.killed,
+        denied=after.denied - before.denied,
+        allowed=before.denied - after.denied,
+        disabled=after.disabled - before.disabled,
+        enabled=before.disabled - after.disabled,
     )
+
+
+def controls_of(graph: Graph, state: DesiredState, host: int) -> Controls:
+    """What this host's controller is to set under a state."""
+    denied = frozenset((graph.hosts[peer].address.packed, ev)
+                       for src, peer, ev in state.denied if src == host)
+    return Controls(denied, sum(1 << plane for src, plane in state.disabled if src == host))
 
 
 def either(first_ratio: float, second_ratio: float) -> float:
@@ -138,6 +165,8 @@ class _Draft:
     ev: dict[EvFaultKey, float] = field(default_factory=dict)
     paused: set[int] = field(default_factory=set)
     killed: set[int] = field(default_factory=set)
+    denied: set[tuple[int, int, int]] = field(default_factory=set)
+    disabled: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, slots: Iterable[int], fault: PortFault) -> None:
         for slot in slots:
@@ -155,6 +184,8 @@ class _Draft:
             MappingProxyType(self.ev),
             frozenset(self.paused),
             frozenset(self.killed),
+            frozenset(self.denied),
+            frozenset(self.disabled),
         )
 
 
@@ -174,6 +205,10 @@ def _apply(draft: _Draft, graph: Graph, action: Action) -> None:
             (slot,) = covered.ports
             key = _ev_key(graph, target, slot)
             draft.ev[key] = either(draft.ev.get(key, 0.0), ratio)
+        case EvDeny(target):
+            draft.denied.add((target.src, target.dst, target.ev))
+        case PortDisable(target):
+            draft.disabled.add((target.host, target.plane))
         case HostPause(target):
             draft.paused.add(target.host)
         case HostKill(target):

@@ -36,11 +36,18 @@ def faulted_paths(
 def is_path_faulted(
     graph: Graph, state: DesiredState, path: Path, *, round_trip: bool = True
 ) -> bool:
-    """True where no frame gets through on this path (self probes included)."""
+    """True where no frame gets through on this path (self probes included).
+
+    A port that a controller has disabled stops no frame on its way, and self probes pass it;
+    but its device sends and takes none there, so that nobody answers on a round trip. A
+    denied EV carries no data and everything else: it makes no path fail.
+    """
     if _is_way_dead(graph, state, path):
         return True
     if not round_trip or path.is_self_probe:
         return False
+    if {(path.src, path.plane), (path.dst, path.plane)} & state.disabled:
+        return True
     return _is_way_dead(graph, state, reverse(graph.spec, path))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Iterator
 
 from testbed.agent.carrier import LinkState
 from testbed.agent.config import PortConfig
+from testbed.agent.inbox import FRAMES, Inbox
 from testbed.agent.port import PortCounters
 from topologies.numbers import ETHERTYPE_IPV6
 
@@ -18,7 +18,9 @@ class FakePort:
 
     made: list[FakePort] = []  # noqa: RUF012  a test looks the ports up that a Host has made
 
-    def __init__(self, config: PortConfig, buffer_bytes: int = 0) -> None:
+    def __init__(
+        self, config: PortConfig, buffer_bytes: int = 0, inbox: Inbox | None = None
+    ) -> None:
         self.config, self.buffer_bytes = config, buffer_bytes
         self.header = config.peer_mac + config.mac + ETHERTYPE_IPV6.to_bytes(2, "big")
         self.counters = PortCounters()
@@ -47,12 +49,14 @@ class FakePort:
         self._inbox.append((frame, arrived_at_ns))
         self._there.send(b"x")
 
-    def receive(self) -> Iterator[tuple[memoryview, int]]:
-        while self._inbox:
+    def receive(self) -> list[tuple[memoryview, int]]:
+        frames = []
+        while self._inbox and len(frames) < FRAMES:
             self._here.recv(1)
             frame, at_ns = self._inbox.popleft()
             self.counters.received += 1
-            yield memoryview(frame), at_ns
+            frames.append((memoryview(frame), at_ns))
+        return frames
 
     def send(self, frame: bytes) -> bool:
         self.sent.append(bytes(frame))

@@ -23,6 +23,7 @@ SPEC = ClosSpec("pair", 2, 2, 2, 2, 100 * 10**9, 1000)
 GRAPH = build_graph(SPEC)
 FAR = 2  # the first host under the other T0
 TDF = 1000
+SAMPLE_NS = 20_000  # where a run is recorded
 TRANSIT_NS = {2: 40_000, 4: 120_000}
 BOOT_NS = 5_000_000_000
 
@@ -65,8 +66,9 @@ def small_job(**changes: Any) -> Job:
 class Rig:
     """``runs`` of a job by host; ``lose`` says which datagrams never arrive."""
 
-    def __init__(self, job: Job, patch: pytest.MonkeyPatch, captures: Path | None = None) -> None:
-        self.job, self.clock = job, Clock()
+    def __init__(self, job: Job, patch: pytest.MonkeyPatch, captures: Path | None = None,
+                 records: Path | None = None) -> None:
+        self.job, self.clock, self.records = job, Clock(), records
         patch.setattr(runs, "time", self.clock)
         self.lose: Callable[[int, int, bytes], bool] = lambda host, plane, datagram: False
         self.drivers: dict[int, Driver] = {}
@@ -78,7 +80,8 @@ class Rig:
 
     def order(self, host: int, captures: Path | None = None) -> RunOrder:
         plan = self.job.hosts[host]
-        return RunOrder(3, 11, TDF, TRANSIT_NS, plan.ends, plan.program, captures, 96)
+        return RunOrder(3, 11, TDF, TRANSIT_NS, plan.ends, plan.program, captures, 96,
+                        records=self.records, sample_ns=self.records and SAMPLE_NS)
 
     def connect(self) -> Rig:
         told = self.job.swap({host: run.describe() for host, run in self.runs.items()})

@@ -36,15 +36,15 @@ def test_config_survives_the_wire() -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"tdf": 0}, r"configure\.tdf is 0, expected an integer from 1 to"),
+    ({"tdf": 0}, r"configure\.tdf is 0: give an integer from 1 to"),
     ({"tdf": True}, r"configure\.tdf is True"),
     ({"tdf": 1.5}, r"configure\.tdf is 1\.5"),
-    ({"address": "10.0.0.1"}, r"configure\.address is '10\.0\.0\.1', expected an IPv6"),
-    ({"address": "::1\0"}, r"expected an IPv6"),
-    ({"address": 7}, r"expected an IPv6"),
-    ({"ports": []}, r"configure\.ports is \[\], expected a list of 1 to 8"),
+    ({"address": "10.0.0.1"}, r"configure\.address is '10\.0\.0\.1': give an IPv6"),
+    ({"address": "::1\0"}, r"give an IPv6"),
+    ({"address": 7}, r"give an IPv6"),
+    ({"ports": []}, r"configure\.ports is \[\]: give a list of 1 to 8"),
     ({"ports": 5}, r"configure\.ports is 5"),
-    ({"ports": ["x"]}, r"configure\.ports\[0\] is 'x', expected an object"),
+    ({"ports": ["x"]}, r"configure\.ports\[0\] is 'x': give an object"),
     ({"colour": 1}, r"configure has unknown key 'colour'"),
 ])  # fmt: skip
 def test_faults_of_configure(change: dict[str, Any], message: str) -> None:
@@ -53,9 +53,9 @@ def test_faults_of_configure(change: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    ({"mac": "02:00"}, r"ports\[1\]\.mac is '02:00', expected a MAC"),
-    ({"mac": "020000000001"}, "expected a MAC"),
-    ({"mac": None}, "expected a MAC"),
+    ({"mac": "02:00"}, r"ports\[1\]\.mac is '02:00': give a MAC"),
+    ({"mac": "020000000001"}, "give a MAC"),
+    ({"mac": None}, "give a MAC"),
     ({"interface": ""}, r"ports\[1\]\.interface is ''"),
     ({"plane": 0}, "names a plane twice"),
     ({"plane": 8}, "an integer from 0 to 7"),
@@ -90,12 +90,12 @@ def test_self_path_needs_neither_destination_nor_way_back() -> None:
 
 @pytest.mark.parametrize(("params", "message"), [
     (probe(timeout_ms=0), r"probe\.timeout_ms is 0"),
-    (probe(size=133), r"probe\.size is 133, expected an integer from 134 to 9014"),
+    (probe(size=133), r"probe\.size is 133: give an integer from 134 to 9014"),
     (probe(dscp=64), r"probe\.dscp is 64"),
     (probe(speed=1), r"unknown key 'speed'"),
     (path(plane=4), "none of this host's"),
     (path(ev=1 << 32), r"probe\.paths\[0\]\.ev"),
-    (path(self=1), r"paths\[0\]\.self is 1, expected true or false"),
+    (path(self=1), r"paths\[0\]\.self is 1: give true or false"),
     (path(self=True), r"paths\[0\] has unknown key 'dst'"),
     (path(reverse="x"), r"paths\[0\]\.reverse is 'x'"),
 ])  # fmt: skip

@@ -1,25 +1,49 @@
-"""testbed/agent/clock.py."""
+"""testbed/agent/clock.py: one clock told from another although it is read in between."""
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from testbed.agent.clock import EmulatedClock
+from testbed.agent import clock
+from testbed.agent.clock import realtime_ahead_ns
 
-
-def test_time_is_slower_by_the_dilation() -> None:
-    clock = EmulatedClock(zero_ns=1_000, tdf=2000)
-    assert clock.emulated_ns(1_000) == 0
-    assert clock.emulated_ns(1_000 + 9_404 * 2000) == 9_404
-    assert clock.emulated_ns(999) == -1
+AHEAD_NS = 1_700_000_000_000_000_000
 
 
-@given(st.integers(0, 2**62), st.integers(1, 10**7), st.integers(-(10**6), 10**12))
-def test_the_wall_time_of_an_emulated_one_is_the_first_that_is_it(
-    zero_ns: int, tdf: int, emulated_ns: int
-) -> None:
-    clock = EmulatedClock(zero_ns, tdf)
-    wall_ns = clock.wall_ns(emulated_ns)
-    assert clock.emulated_ns(wall_ns) == emulated_ns
-    assert clock.emulated_ns(wall_ns - 1) == emulated_ns - 1
+class Interrupted:
+    """Stands in for the module ``time``: between the two clocks so much passes, each time."""
+
+    def __init__(self, *gaps_ns: int) -> None:
+        self.now_ns = 5_000_000
+        self.gaps_ns = list(gaps_ns)
+        self.readings = 0
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def time_ns(self) -> int:
+        self.readings += 1
+        self.now_ns += self.gaps_ns.pop(0)
+        return self.now_ns + AHEAD_NS
+
+
+def told(monkeypatch: pytest.MonkeyPatch, time: Interrupted) -> int:
+    monkeypatch.setattr(clock, "time", time)
+    return realtime_ahead_ns() - AHEAD_NS
+
+
+def test_two_readings_close_together_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Interrupted(600)
+    assert told(monkeypatch, time) == 300
+    assert time.readings == 1
+
+
+def test_an_interruption_between_them_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Interrupted(4_000_000, 900_000, 400)
+    assert told(monkeypatch, time) == 200
+    assert time.readings == 3
+
+
+def test_where_it_never_works_the_closest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Interrupted(9_000, 8_000, 5_000, 7_000, 6_000)
+    assert told(monkeypatch, time) == 2_500

@@ -11,9 +11,11 @@ import pytest
 from unit.agent.host_fakes import FakeCarrier, FakePort
 from unit.agent.run_rig import Clock, config_of
 
+from testbed.agent import clock as agent_clock
 from testbed.agent import dataports
 from testbed.agent.dataports import DataPorts
 from testbed.agent.driver import Driver
+from testbed.agent.inbox import FRAMES
 from testbed.agent.loop import Loop
 from testbed.agent.port import Port
 from testbed.errors import MachineError
@@ -40,8 +42,9 @@ class Bench:
         self.frames.append((port.config.plane, bytes(frame), at_ns))
         self.on_frame(port.config.plane)
 
-    def pace(self, due_at_ns: int | None, lookahead_ns: int = LOOKAHEAD_NS) -> int | None:
-        timing = SimpleNamespace(link_delay_ns=1_000, clock=SimpleNamespace(tdf=1_000))
+    def pace(self, due_at_ns: int | None, lookahead_ns: int = LOOKAHEAD_NS,
+             tdf: int = 1_000) -> int | None:
+        timing = SimpleNamespace(link_delay_ns=1_000, clock=SimpleNamespace(tdf=tdf))
         driver: Any = SimpleNamespace(
             next_due_wall_ns=lambda: due_at_ns, lookahead_ns=lookahead_ns, timing=timing)
         return self.data.pace(cast(Driver, driver))
@@ -58,6 +61,7 @@ class Bench:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(dataports, "time", clock)
+    monkeypatch.setattr(agent_clock, "time", clock)
     monkeypatch.setattr(dataports, "CarrierWatch", FakeCarrier)
     return clock
 
@@ -85,27 +89,26 @@ def test_frames_of_all_ports_are_handed_over_on_the_monotonic_clock(
     assert len(bench.frames) == 3
 
 
-def test_frames_that_come_while_others_are_read_are_handed_over_too(
+def test_all_that_was_received_by_the_time_it_tells_is_handed_over(
     bench: Bench, clock: Clock
 ) -> None:
-    def answer(plane: int) -> None:
-        if len(bench.frames) < 10:
-            bench.ports[1 - plane].give(b"next", clock.time_ns())
-
-    bench.on_frame = answer
-    bench.ports[0].give(b"first", clock.time_ns())
-    bench.data.read()
-    assert [plane for plane, _, _ in bench.frames] == [0, 1] * 5
+    began_ns = clock.now_ns
+    bench.on_frame = lambda plane: bench.ports[1 - plane].give(b"next", clock.time_ns())
+    for _ in range(2 * FRAMES):
+        bench.ports[0].give(b"waits", clock.time_ns())
+    assert bench.data.read() == began_ns
+    assert [frame for _, frame, _ in bench.frames].count(b"waits") == 2 * FRAMES
 
 
 def test_ports_that_are_fed_for_ever_end_it_and_the_rest_comes_with_the_next_call(
     bench: Bench, clock: Clock
 ) -> None:
-    bench.on_frame = lambda plane: bench.ports[1 - plane].give(b"next", clock.time_ns())
-    bench.ports[0].give(b"first", clock.time_ns())
+    bench.on_frame = lambda plane: bench.ports[plane].give(b"next", clock.time_ns())
+    for _ in range(FRAMES):
+        bench.ports[0].give(b"first", clock.time_ns())
     bench.data.read()
     count = len(bench.frames)
-    assert 10 < count < 1_000
+    assert FRAMES < count < 100 * FRAMES
     bench.data.read()
     assert len(bench.frames) == 2 * count
 
@@ -140,6 +143,18 @@ def test_when_to_look_again(
 ) -> None:
     bench.data.read()
     assert bench.pace(clock.now_ns + due_in_ns) == clock.now_ns + wake_in_ns
+
+
+@pytest.mark.parametrize(("tdf", "pause_ns"), [
+    (1_000, 100_000),  # a tenth of a link delay of 1 us
+    (5_000, 500_000), (10_000, 500_000), (20_000, 500_000),  # half a millisecond
+    (50_000, 1_250_000), (200_000, 5_000_000),  # a fortieth
+])
+def test_the_pause_is_short_in_emulated_time_and_not_needlessly_short_on_the_wall(
+    bench: Bench, clock: Clock, tdf: int, pause_ns: int
+) -> None:
+    bench.data.read()
+    assert bench.pace(clock.now_ns, 10**9, tdf) == clock.now_ns + pause_ns
 
 
 def test_the_pause_counts_from_when_it_woke_not_from_when_it_asks(

@@ -161,14 +161,19 @@ def test_a_frame_arrives_when_its_propagation_is_over_less_the_real_transit() ->
     assert (far[0], far[1], far[2][-3:]) == (20_000 - CATCH_UP_NS, 1, b"far")
 
 
-@pytest.mark.parametrize(("links", "due_ns"), [(2, 11_950), (4, 13_850)])
+@pytest.mark.parametrize(
+    ("links", "payload_bytes", "due_ns"),
+    # A full frame takes 335.7 ns at every switch on the way (1.01 x 100 Gb/s), one of 54
+    # bytes 4.3 ns.
+    [(2, 0, 11_954), (4, 0, 13_862), (2, 4184, 12_285), (4, 4184, 14_857)],
+)
 def test_the_endpoint_is_told_when_a_frame_was_due_not_when_python_looked(
-    links: int, due_ns: int
+    links: int, payload_bytes: int, due_ns: int
 ) -> None:
     bench = Bench()
     bench.look(0)
     bench.look(10_000)
-    bench.driver.arrive(0, frame(links), bench.wall_ns)
+    bench.driver.arrive(0, frame(links, bytes(payload_bytes)), bench.wall_ns)
     bench.look(due_ns - 1)
     assert bench.endpoint.received == []
     bench.look(due_ns + 700)
@@ -181,8 +186,8 @@ def test_a_transit_longer_than_the_delay_holds_nothing_back() -> None:
     bench.look(10_000)
     assert bench.driver.lookahead_ns == 0
     bench.driver.arrive(0, frame(2), bench.wall_ns)
-    bench.look(10_001)
-    assert [now for now, _, _ in bench.endpoint.received] == [10_000]
+    bench.look(10_010)
+    assert [now for now, _, _ in bench.endpoint.received] == [10_004]
 
 
 def test_nothing_is_done_beyond_what_unread_frames_could_precede() -> None:
@@ -255,5 +260,5 @@ def test_a_capture_sees_what_leaves_and_what_arrives_at_its_time() -> None:
     bench.look(0)
     bench.driver.arrive(0, frame(2), ZERO_NS)
     bench.look(400)
-    bench.look(1_950)
-    assert bench.seen == [(339, 1, False), (1_950, 0, True)]
+    bench.look(1_954)
+    assert bench.seen == [(339, 1, False), (1_954, 0, True)]

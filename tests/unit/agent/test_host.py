@@ -5,12 +5,25 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from unit.agent.host_fakes import FakeCarrier, FakePort
-from unit.agent.run_rig import FAR, GRAPH, SPEC, TDF, Clock, carried, config_of, host_of, small_job
+from unit.agent.run_rig import (
+    FAR,
+    GRAPH,
+    SAMPLE_NS,
+    SPEC,
+    TDF,
+    Clock,
+    carried,
+    config_of,
+    host_of,
+    small_job,
+)
 
+from testbed.agent import clock as agent_clock
 from testbed.agent import dataports, host, probing, runs
 from testbed.agent.host import Host
 from testbed.agent.loop import Loop
@@ -19,6 +32,9 @@ from testbed.agent.probing import read_request
 from testbed.agent.runs import RunOrder
 from testbed.errors import TestbedError
 from testbed.forwarding.paths import paths, reverse
+from testbed.metrics.rows import by_table, decode
+from testbed.transport.mrc.controls import NO_CONTROLS, Controls
+from testbed.transport.mrc.ev.states import EvState
 from topologies.numbers import ENCAPSULATION_BYTES, ETHERNET_BYTES, TRIMMED_FRAME_BYTES
 from topologies.spec import ClosSpec
 
@@ -86,7 +102,7 @@ class Lab:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    for module in (dataports, host, probing, runs):
+    for module in (agent_clock, dataports, host, probing, runs):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(dataports, "CarrierWatch", FakeCarrier)
     monkeypatch.setattr(host, "Port", FakePort)
@@ -122,15 +138,16 @@ def row(lab: Lab, wall_ns: int = 60_000_000, **changes: Any) -> dict[str, Any]:
     return found
 
 
-def order_for(number: int) -> RunOrder:
+def order_for(number: int, records: Path | None = None) -> RunOrder:
     plan = small_job().hosts[number]
-    return RunOrder(3, 11, TDF, TRANSIT_NS, plan.ends, plan.program)
+    return RunOrder(3, 11, TDF, TRANSIT_NS, plan.ends, plan.program, records=records,
+                    sample_ns=SAMPLE_NS if records else None)
 
 
-def begin(lab: Lab, in_ns: int = 1_000_000) -> None:
+def begin(lab: Lab, in_ns: int = 1_000_000, records: Path | None = None) -> None:
     """Prepare, connect and start the small job on both hosts."""
     job = small_job()
-    told = job.swap({number: one.prepare(order_for(number)).describe()
+    told = job.swap({number: one.prepare(order_for(number, records)).describe()
                      for number, one in lab.hosts.items()})
     for number, one in lab.hosts.items():
         one.require_run().connect(told[number])
@@ -210,8 +227,8 @@ def test_a_frame_probe_is_answered_during_a_run_too(lab: Lab) -> None:
 
 def test_other_frames_go_to_the_device_which_refuses_rubbish(lab: Lab) -> None:
     port = lab.ports[0][0]
-    # As long as a header, or longer: the endpoint's to judge. Shorter: nobody's.
-    port.give(bytes(ENCAPSULATION_BYTES), lab.clock.time_ns())
+    # Longer than its headers: the endpoint's to judge. Else nobody's.
+    port.give(bytes(ENCAPSULATION_BYTES + 1), lab.clock.time_ns())
     port.give(b"\xff" * TRIMMED_FRAME_BYTES, lab.clock.time_ns())
     lab.hosts[0].turn()
     assert port.counters.foreign == 0
@@ -223,6 +240,12 @@ def test_other_frames_go_to_the_device_which_refuses_rubbish(lab: Lab) -> None:
     assert row(lab)["received"] == 1  # and it goes on
 
 
+def test_a_probe_of_an_ev_that_names_no_path_is_refused_and_the_host_goes_on(lab: Lab) -> None:
+    paths = [probe_of(0, FAR)["paths"][0] | {"ev": 0x01000001}]
+    assert row(lab, paths=paths)["refused"] == 1
+    assert row(lab)["received"] == 1
+
+
 def test_without_a_topology_there_is_a_prober_and_no_device(clock: Clock) -> None:
     lab = Lab(clock, 0, FAR, spec=None)
     assert row(lab, ev_probe=False)["received"] == 1
@@ -230,6 +253,8 @@ def test_without_a_topology_there_is_a_prober_and_no_device(clock: Clock) -> Non
     lab.hosts[0].probing.start(1, request, clock.now_ns)
     with pytest.raises(TestbedError, match="no MRC device"):
         lab.hosts[0].turn()
+    with pytest.raises(TestbedError, match="no MRC device"):
+        lab.hosts[0].require_device()  # as whoever asks for such a probe is told
     lab.ports[FAR][0].give(bytes(200), clock.time_ns())
     lab.hosts[FAR].turn()
     assert lab.ports[FAR][0].counters.foreign == 1
@@ -261,6 +286,74 @@ def test_a_run_begins_with_the_carrier_there_is(lab: Lab) -> None:
     assert sent[1] == 0
 
 
+# --- What a controller has set -----------------------------------------------------------
+
+PEER = GRAPH.hosts[FAR].address.packed
+DENIED_EV = paths(SPEC, 0, FAR)[0].ev
+DENY = Controls(frozenset({(PEER, DENIED_EV)}))
+
+
+def states(lab: Lab) -> list[EvState]:
+    """The denied EV in the queue pairs of h0's run."""
+    qps = lab.hosts[0].require_run().context.endpoint.qps.values()
+    entries = [qp.paths.entry(DENIED_EV) for qp in qps if qp.paths]
+    return [entry.state for entry in entries if entry]
+
+
+def test_a_disabled_port_of_an_idle_host_answers_nobody_until_it_is_enabled(lab: Lab) -> None:
+    lab.run(20_000_000)
+    told = lab.hosts[FAR].control(Controls(disabled=0b10))
+    assert told == {"denied": [], "disabled": 0b10}
+    assert row(lab, timeout_ms=30)["received"] == 0
+    assert row(lab, ev_probe=False)["received"] == 1  # frames pass, the device is not asked
+    lab.hosts[0].control(Controls(disabled=0b10))
+    assert row(lab)["refused"] == 1
+    for one in lab.hosts.values():
+        assert one.control(NO_CONTROLS)["disabled"] == 0
+    assert row(lab)["received"] == 1
+
+
+def test_what_was_set_before_a_run_holds_in_it_and_after_it(lab: Lab) -> None:
+    here = lab.hosts[0]
+    assert here.control(Controls(DENY.denied, 0b10)) == {
+        "denied": [[PEER.hex(), DENIED_EV, 0]], "disabled": 0b10}
+    begin(lab)
+    lab.run(80_000_000)
+    assert states(lab) == [EvState.DENIED, EvState.DENIED]
+    assert here.require_run().progress()["messages_done"] == 16
+    sent = [port["sent"] for port in here.require_run().results()["ports"]]
+    assert sent[1] == 0
+    evs = {entry["ev"]: entry["sent"] for entry in here.require_run().paths(PEER)}
+    assert evs[DENIED_EV] == 0
+    here.release()
+    # The queue pairs are gone; that they had it denied is remembered until it is allowed.
+    assert here.control(Controls(DENY.denied, 0b10)) == {
+        "denied": [[PEER.hex(), DENIED_EV, 2]], "disabled": 0b10}
+    assert here.control(NO_CONTROLS) == {"denied": [], "disabled": 0}
+    assert here.control(DENY)["denied"] == [[PEER.hex(), DENIED_EV, 0]]
+
+
+def test_an_ev_is_denied_and_allowed_in_mid_run(lab: Lab) -> None:
+    begin(lab)
+    lab.run(2_000_000)
+    assert lab.hosts[0].control(DENY)["denied"] == [[PEER.hex(), DENIED_EV, 2]]
+    assert states(lab) == [EvState.DENIED, EvState.DENIED]
+    assert lab.hosts[0].control(DENY) == {  # again: nothing changes
+        "denied": [[PEER.hex(), DENIED_EV, 2]], "disabled": 0}
+    lab.run(2_000_000)
+    lab.hosts[0].control(NO_CONTROLS)
+    assert states(lab) == [EvState.GOOD, EvState.GOOD]
+    lab.run(80_000_000)
+    assert lab.hosts[0].require_run().progress()["messages_done"] == 16
+
+
+def test_without_a_device_there_is_nothing_to_control(clock: Clock) -> None:
+    lab = Lab(clock, 0, spec=None)
+    with pytest.raises(TestbedError, match="no MRC device: configure it with its topology"):
+        lab.hosts[0].control(NO_CONTROLS)
+    lab.close()
+
+
 # --- Runs --------------------------------------------------------------------------------
 
 
@@ -289,6 +382,22 @@ def test_a_host_with_a_run_answers_ev_probes_too(lab: Lab) -> None:
     begin(lab)
     lab.run(5_000_000)
     assert row(lab)["received"] == 1
+
+
+def test_rows_are_pumped_while_a_run_is_on_and_say_what_the_ports_dropped(
+    lab: Lab, tmp_path: Path
+) -> None:
+    FakePort.made[0].counters.kernel_drops = 7  # before the run
+    begin(lab, records=tmp_path)
+    FakePort.made[0].counters.kernel_drops = 12
+    lab.run(60_000_000)
+    recording = lab.hosts[0].require_run()._recording
+    assert recording is not None
+    assert recording.rows > 0
+    lab.hosts[0].require_run().results()
+    tables = by_table(decode((tmp_path / "h0.jsonl").read_text().splitlines()))
+    assert len(tables["messages"]) == 16
+    assert sum(row["kernel_drops"] for row in tables["fidelity"]) == 5
 
 
 def test_one_run_at_a_time(lab: Lab) -> None:

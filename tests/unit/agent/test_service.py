@@ -82,8 +82,8 @@ def test_refusals_name_the_reason_and_do_not_end_it(client: Client) -> None:
                 + encode(Request(3, "configure")) + encode(Request(4, "heartbeat")))
     unknown, early, bad, fine = client.receive(4)
     assert unknown == Failure(1, "ParamsError", "no method 'fly': there are configure, "
-                              "connect, counters, heartbeat, hello, paths, prepare, probe, "
-                              "progress, release, results, set_tdf, shutdown, start, stop, "
+                              "connect, control, counters, heartbeat, hello, paths, prepare, "
+                              "probe, progress, release, results, set_tdf, shutdown, start, stop, "
                               "verify")
     assert isinstance(early, Failure)
     assert "configure first" in early.message
@@ -103,7 +103,7 @@ def test_rows_of_peers_are_a_list_that_names_each_connection_once(
     client.send(encode(Request(9, "heartbeat")))
     *refused, early, fine = client.receive(len(given) + 1)
     sentences = [answer.message for answer in refused if isinstance(answer, Failure)]
-    assert sentences[:2] == [f"{method}.{key} is {rows}, expected a list" for rows in given[:2]]
+    assert sentences[:2] == [f"{method}.{key} is {rows}: give a list" for rows in given[:2]]
     assert [text.partition(" is told")[0] for text in sentences[2:]] == [
         "connection 1", "connection 1", "connection None"]
     assert isinstance(early, Failure)
@@ -167,7 +167,7 @@ def test_file_for_input_is_explained(tmp_path: Path) -> None:
 def test_it_starts_without_heavy_imports() -> None:
     """Start-up time and memory of 64 agents hang on this list."""
     heavy = {"asyncio", "paramiko", "pyroute2", "numpy", "pandas", "argparse", "logging", "ssl",
-             "threading", "concurrent", "yaml", "ctypes", "subprocess"}
+             "threading", "concurrent", "yaml", "subprocess"}
     done = subprocess.run(
         [sys.executable, "-S", "-c",
          "import sys, testbed.agent.service; print(*sys.modules)"],

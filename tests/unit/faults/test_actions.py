@@ -8,11 +8,13 @@ from testbed.errors import UsageError
 from testbed.faults.actions import (
     Action,
     Corrupt,
+    EvDeny,
     EvLoss,
     HostKill,
     HostPause,
     LinkDown,
     Loss,
+    PortDisable,
     SwitchBlackhole,
     SwitchCrash,
     fault_id,
@@ -47,6 +49,8 @@ def test_each_target_has_its_plainest_fault(text: str, expected: type[Action]) -
         ("plane:1", "loss", 0.5, Loss),
         ("ev:h0:h5:0x0003", "loss", 0.3, EvLoss),
         ("host:h3", "kill", None, HostKill),
+        ("ev:h0:h5:0x0003", "deny", None, EvDeny),
+        ("nic:h3:p2", "disable", None, PortDisable),
     ],
 )
 def test_kinds_by_name(
@@ -70,7 +74,9 @@ def test_an_ev_is_dead_by_default() -> None:
         ("nic:h3:p2", "los", 0.1, "fault 'los' does not exist, did you mean 'loss'?"),
         ("nic:h3:p2", "crash", None, "nic:h3:p2 cannot suffer 'crash': use down or loss"),
         ("host:h3", "down", None, "use pause or kill"),
-        ("ev:h0:h5:0x0003", "corrupt", 0.1, "cannot suffer 'corrupt': use loss"),
+        ("ev:h0:h5:0x0003", "corrupt", 0.1, "cannot suffer 'corrupt': use loss or deny"),
+        ("ev:h0:h5:0x0003", "deny", 0.5, "'deny' of ev:h0:h5:0x0003 takes no ratio"),
+        ("plane:2", "disable", None, "plane:2 cannot suffer 'disable': use down or loss"),
         ("nic:h3:p2", "loss", None, "'loss' of nic:h3:p2 needs a ratio"),
         ("nic:h3:p2", "down", 0.5, "'down' of nic:h3:p2 takes no ratio"),
         ("nic:h3:p2", "loss", 0.0, "cannot be 0: use above 0% to 100%"),
@@ -87,8 +93,8 @@ def test_what_does_not_fit_is_refused(
 
 
 def test_every_action_names_its_target_in_its_evidence_and_has_an_undo() -> None:
-    kinds = {"nic": ("down", "loss", "corrupt"), "switch": ("crash", "blackhole"),
-             "ev": ("loss",), "host": ("pause", "kill")}  # fmt: skip
+    kinds = {"nic": ("down", "loss", "corrupt", "disable"), "switch": ("crash", "blackhole"),
+             "ev": ("loss", "deny"), "host": ("pause", "kill")}  # fmt: skip
     for name, fitting in kinds.items():
         target = parse_target(GRAMMAR[name])
         for kind in fitting:

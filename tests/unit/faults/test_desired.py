@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from testbed.errors import UsageError
 from testbed.faults.actions import Action, fault_id, make_action
 from testbed.faults.desired import (
     HEALTHY,
@@ -13,10 +14,12 @@ from testbed.faults.desired import (
     EvFaultKey,
     PortFault,
     change,
+    controls_of,
     desired_state,
     either,
 )
 from testbed.faults.targets import parse_target
+from testbed.transport.mrc.controls import NO_CONTROLS, Controls
 from topologies.graph import Graph, build_graph
 from topologies.spec import ClosSpec
 
@@ -38,6 +41,8 @@ def any_action(draw: st.DrawFn) -> Action:
         ("plane:0", "down"), ("switch:p0-t0-0", "crash"), ("switch:p0-t0-0", "blackhole"),
         ("switch:p0-t0-0", "loss"), ("link:p0-t0-0:p0-t1-0", "down"),
         ("ev:h0:h5:0x0000", "loss"), ("host:h0", "pause"), ("host:h0", "kill"),
+        ("ev:h0:h5:0x0000", "deny"), ("ev:h0:h5:0x0001", "deny"), ("nic:h0:p0", "disable"),
+        ("nic:h0:p1", "disable"),
     ]))  # fmt: skip
     return fail(text, kind, draw(RATIOS) if kind in ("loss", "corrupt") else None)
 
@@ -120,6 +125,25 @@ def test_hosts_are_paused_and_killed() -> None:
     assert (state.paused, state.killed) == ({1}, {2})
 
 
+def test_controllers_deny_evs_and_disable_ports() -> None:
+    state = desired_state(GRAPH, [
+        fail("ev:h0:h5:0x0203", "deny"), fail("nic:h0:p1", "disable"),
+        fail("nic:h0:p3", "disable"), fail("nic:h5:p0", "disable")])  # fmt: skip
+    assert state.denied == {(0, 5, 0x02030000)}
+    assert state.disabled == {(0, 1), (0, 3), (5, 0)}
+    assert state.controlled == {0, 5}
+    assert (dict(state.ports), dict(state.ev), state.carrier_down) == ({}, {}, frozenset())
+    peer = GRAPH.hosts[5].address.packed
+    assert controls_of(GRAPH, state, 0) == Controls(frozenset({(peer, 0x02030000)}), 0b1010)
+    assert controls_of(GRAPH, state, 5) == Controls(frozenset(), 0b1)
+    assert controls_of(GRAPH, state, 1) == NO_CONTROLS
+
+
+def test_an_ev_that_does_not_exist_cannot_be_denied() -> None:
+    with pytest.raises(UsageError, match="names no path from h0 to h1"):
+        desired_state(GRAPH, [fail("ev:h0:h1:0x0001", "deny")])
+
+
 def test_overlapping_losses_compose() -> None:
     faults = [fail("nic:h0:p0", "loss", 0.5), fail("port:p0-t0-0:h0", "loss", 0.5)]
     state = desired_state(GRAPH, faults)
@@ -174,6 +198,8 @@ def test_a_change_applied_to_one_state_gives_the_other(
         {key: ratio for key, ratio in ev.items() if ratio},
         (before.paused | step.paused) - step.continued,
         (before.killed | step.killed) - step.restarted,
+        (before.denied | step.denied) - step.allowed,
+        (before.disabled | step.disabled) - step.enabled,
     )
     assert reached == after
 

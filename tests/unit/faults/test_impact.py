@@ -83,6 +83,18 @@ def test_a_dead_ev_fails_its_pair_only(graph: Graph) -> None:
     }  # fmt: skip
 
 
+def test_a_disabled_port_answers_no_probe_and_stops_no_frame(graph: Graph) -> None:
+    state = state_of(graph, ("nic:h5:p2", "disable", None))
+    assert faulted_paths(graph, state) == {
+        path for path in ALL if path.plane == 2 and 5 in (path.src, path.dst)}
+    assert faulted_paths(graph, state, round_trip=False) == frozenset()
+    assert not any(is_path_faulted(graph, state, path) for path in self_paths(QUAD, 5))
+
+
+def test_a_denied_ev_fails_no_path(graph: Graph) -> None:
+    assert not faulted_paths(graph, state_of(graph, ("ev:h0:h5:0x0203", "deny", None)))
+
+
 def test_lossy_is_not_dead_until_everything_is_lost(graph: Graph) -> None:
     half = ("nic:h5:p2", "loss", 0.5)
     assert faulted_paths(graph, state_of(graph, half)) == frozenset()
