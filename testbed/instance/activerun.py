@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.errors import TestbedError
+from testbed.instance.conductor import Conductor
 from testbed.instance.fleetrun import FleetRun
 from testbed.instance.order import Order
 
@@ -32,6 +33,7 @@ class ActiveRun:
     answers: Mapping[str, Any] = field(default_factory=dict)
     rates_bps: dict[str, float] = field(default_factory=dict)
     run: FleetRun | None = None
+    conductor: Conductor | None = None
     is_stopping: bool = False
     result: dict[str, Any] | None = None
     error: TestbedError | None = None
@@ -41,15 +43,20 @@ class ActiveRun:
         """It has a result or an error."""
         return self.phase in ("done", "failed")
 
+    @property
+    def unhealed(self) -> list[str]:
+        """What went wrong with its script, and what could not be healed after it."""
+        return [] if self.conductor is None else self.conductor.failures
+
     def stop(self) -> None:
         """End it as soon as it can be."""
         self.is_stopping = True
         if self.run is not None:
             self.run.stop()
 
-    def on_begin(self, run: FleetRun) -> None:
+    def on_begin(self, run: FleetRun, conductor: Conductor) -> None:
         """The agents are at it."""
-        self.run = run
+        self.run, self.conductor = run, conductor
         if self.is_stopping:
             run.stop()
 
@@ -69,9 +76,16 @@ class ActiveRun:
             "emulated_ns": max((a["now_ns"] for a in answers.values()), default=0),
             "bytes_done": sum(a.get("bytes_done", 0) for a in answers.values()),
             "share": self.order.share_done(answers),
+            "turn": self._turn(),
             "resent": sum(a.get("resent", 0) for a in answers.values()),
             "wall_s": round(time.monotonic() - since_s, 2) if since_s else 0.0,
+            "script": self.conductor.describe() if self.conductor else [],
         }
+
+    def _turn(self) -> list[int] | None:
+        """Where the rank is that is least far: what a collective says of itself."""
+        turns = [(a["share"], a["turn"]) for a in self.answers.values() if a.get("turn")]
+        return min(turns)[1] if turns else None
 
     def host_rows(self) -> list[dict[str, Any]]:
         """Per host: goodput of late, active EVs by plane, retransmissions, lateness."""

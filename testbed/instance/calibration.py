@@ -6,16 +6,19 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 from testbed import __version__
 from testbed.errors import TestbedError
 from testbed.intent.dilation import round_up_125
+from topologies.numbers import base_rtt_ns
 from topologies.spec import ClosSpec
 
-_MARGIN_PERCENT = 150
+_MARGIN = Fraction(3, 2)
 CACHE = Path(os.environ.get("TESTBED_CACHE", "/var/cache/mrc-testbed"))
 
 
@@ -42,19 +45,21 @@ class Calibration:
             return replace(self, pair_tdf=tdf)
         return replace(self, all_tdf=tdf)
 
-    def tdf_for(self, spec: ClosSpec, senders: int) -> int:
+    def tdf_for(self, spec: ClosSpec, senders: int, shortest_rtt_ns: int) -> int:
         """A TDF at which so many hosts may send at line rate; `covers` must say it is known.
 
-        One step above the smallest that was trusted, so that a moment's other load on the
-        machine does not cost the verdict. Of more than one sender what was measured with
-        all is taken in proportion, but never less than for one.
+        Some way above the smallest that was trusted, so that a moment's other load on the
+        machine does not cost the verdict. What was tried was cross-T1: where the shortest
+        round trip of the run is shorter, there is less room for being late. Of more than one
+        sender what was measured with all is taken in proportion, but never less than for one.
         """
         assert self.pair_tdf is not None
         least = self.pair_tdf
         if senders != 1:
             assert self.all_tdf is not None
             least = max(least, -(-self.all_tdf * senders // spec.host_count))
-        return round_up_125(-(-least * _MARGIN_PERCENT // 100))
+        margin = max(_MARGIN, Fraction(base_rtt_ns(spec), shortest_rtt_ns))
+        return round_up_125(ceil(least * margin))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; `from_dict` reads it back."""

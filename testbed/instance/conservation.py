@@ -18,6 +18,7 @@ from testbed.metrics.ports import PortCounters, Tally
 from topologies.graph import NicPort
 
 _SETTLE_S = 0.05
+_MOST_READINGS = 5
 _PATIENCE_S = 2.0
 # A send that fails because the link is down is no loss: the endpoint is told so.
 _DOWN = frozenset({"ENETDOWN", "ENXIO", "ENODEV", "ENETUNREACH"})
@@ -43,8 +44,10 @@ class Conservation:
         """Begin anew; call it while no frame is on its way."""
         self._dark = set()
         self._injector.forget_unbalanced()
-        self._pids = self._hosts.agent_pids()
-        self._baseline = self._read()
+        pids, told = self._hosts.agent_pids(), self._hosts.counters(_PATIENCE_S)
+        # Who is silent now has no baseline: what it has counted in its life is not of today.
+        self._pids = {name: pids[name] for name in told}
+        self._baseline = self._read(told)
 
     def note_carrier_lost(self, nic: NicPort) -> None:
         """A NIC port says it has no carrier: an injected fault, or somebody at the link."""
@@ -56,24 +59,28 @@ class Conservation:
     def unexplained(self) -> dict[str, int]:
         """Frames nobody accounts for, by place and cause; empty, or results are invalid.
 
-        Frames on their way look lost for a moment, so only what two readings agree on is
-        reported.
+        Frames on their way look lost for a moment, so it is read until two readings agree;
+        where traffic goes on, what the last two agree on is reported.
         """
-        first = self._changes()
-        if not first:
+        readings = [self._changes()]
+        while readings[-1] and len(readings) < _MOST_READINGS:
+            time.sleep(_SETTLE_S)
+            readings.append(self._changes())
+            if readings[-1] == readings[-2]:
+                break
+        if not readings[-1]:
             return {}
-        time.sleep(_SETTLE_S)
-        second = self._changes()
-        return {cause: frames for cause, frames in first.items() if second.get(cause) == frames}
+        return {cause: frames for cause, frames in readings[-1].items()
+                if readings[-2].get(cause) == frames}
 
     def _changes(self) -> dict[str, int]:
-        now = self._read()
+        now = self._read(self._hosts.counters(_PATIENCE_S))
         changes = {place: now[place] - self._baseline.get(place, 0) for place in now}
         return {place: frames for place, frames in changes.items() if frames}
 
-    def _read(self) -> dict[str, int]:
+    def _read(self, told: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
         fabric = self._fabric
-        nics = self._nic_counters()
+        nics = self._nic_counters(told)
         traffic, counters = fabric.traffic(), fabric.counters()
         found = self._switches()
         for slot, seen in counters.items():
@@ -114,13 +121,15 @@ class Conservation:
             found[f"{nic.interface}: not received"] = traffic[nic.peer.slot].sent.frames - arrived
         return found
 
-    def _nic_counters(self) -> dict[int, Mapping[str, Any]]:
+    def _nic_counters(
+        self, told: Mapping[str, Mapping[str, Any]]
+    ) -> dict[int, Mapping[str, Any]]:
         """What the agents have counted that answer and are those of the baseline, by slot."""
         found: dict[int, Mapping[str, Any]] = {}
         pids = self._hosts.agent_pids()
-        for name, told in self._hosts.counters(_PATIENCE_S).items():
+        for name, counted in told.items():
             if pids[name] != self._pids.get(name):
                 continue
             nics = self._fabric.graph.host(name).nic_ports
-            found |= {nics[port["plane"]].slot: port for port in told["ports"]}
+            found |= {nics[port["plane"]].slot: port for port in counted["ports"]}
         return found

@@ -68,6 +68,11 @@ class Layout:
         return self.root / "run"
 
     @property
+    def rows(self) -> Path:
+        """Rows of the run under way: a file of each host, and the instance's own."""
+        return self.root / "rows"
+
+    @property
     def lock(self) -> Path:
         return self.root / "lock"
 

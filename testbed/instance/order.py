@@ -6,17 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from testbed.intent.run import RunRequest
+from testbed.faults.script import Script
+from testbed.instance.baseline import with_baseline
+from testbed.instance.planning import plan_job
+from testbed.intent.workload import Request
 from topologies.spec import ClosSpec
 from workloads import write_latency
-from workloads.job import Job, plan_write_bandwidth, plan_write_latency
+from workloads.job import Job
 
 LATENCY_TDF = 10_000  # at least: a wake-up's delay is then far below what is measured
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """``what`` names the run and its folder; ``document`` is what was asked for, resolved."""
+    """``what`` names the run and its folder; ``document`` is what was asked for, resolved.
+
+    ``script`` is what happens while it runs, ``sample_ns`` how often it is sampled where that
+    was asked for.
+    """
 
     what: str
     job: Job
@@ -25,6 +32,8 @@ class Order:
     is_captured: bool = False
     snap_bytes: int = 256
     recalibrate: bool = False
+    script: Script = ()
+    sample_ns: int | None = None
 
     @property
     def is_bandwidth(self) -> bool:
@@ -34,7 +43,7 @@ class Order:
     @property
     def senders(self) -> int:
         """How many hosts send data."""
-        return sum(bool(host.program["sends"]) for host in self.job.hosts.values())
+        return self.job.senders
 
     @property
     def has_local_paths(self) -> bool:
@@ -43,6 +52,8 @@ class Order:
 
     def share_done(self, answers: Mapping[str, Any]) -> float:
         """How much of it is over, 0 to 1, from what hosts report."""
+        if self.job.is_joint:
+            return float(min((answer.get("share", 0.0) for answer in answers.values()), default=0))
         duration_ns = self.job.parameters.get("duration_ns")
         if duration_ns is not None:
             now_ns = max((answer["now_ns"] for answer in answers.values()), default=0)
@@ -52,20 +63,11 @@ class Order:
         return float(min(1.0, done / max(1, connections * self.job.parameters["iters"])))
 
 
-def order_of(request: RunRequest, spec: ClosSpec) -> Order:
-    """What a request on the command line comes to. Raises WorkloadError."""
+def order_of(request: Request, spec: ClosSpec) -> Order:
+    """What a request comes to. Raises WorkloadError, UsageError where the run that it is to be
+    compared with is none."""
+    request = with_baseline(request, spec)
     return Order(
         request.what, plan_job(request, spec), request.to_document(), request.tdf,
-        request.is_captured, request.snap_bytes, request.recalibrate)
-
-
-def plan_job(request: RunRequest, spec: ClosSpec) -> Job:
-    """The programs of every host for a request. Raises WorkloadError."""
-    if request.kind == write_latency.KIND:
-        return plan_write_latency(spec, request.src, request.dst, size=request.size_bytes,
-                                  iters=request.iters or 1, seed=request.seed)
-    return plan_write_bandwidth(
-        spec, request.src, request.dst, size=request.size_bytes, qps=request.qps,
-        iters=request.iters, duration_ns=request.duration_ns,
-        is_bidirectional=request.is_bidirectional, depth=request.depth, seed=request.seed,
-        is_every_message_kept=request.is_every_message_kept)
+        request.is_captured, request.snap_bytes, request.recalibrate,
+        sample_ns=request.sample_ns)

@@ -5,10 +5,12 @@
     events.jsonl     what happened, a JSON object a line, in order
     result.json      what was measured
     fidelity.json    what the verdict rests on
+    tables/          rows of what was measured, as Parquet (testbed.metrics.tables)
     COMPLETE         written last: without it, something is missing
 
 Made by the instance process, which is root, and given to whoever called sudo. Files are
-replaced whole, so a reader never sees half of one; a write that fails fails the run.
+replaced whole, so a reader never sees half of one; a write that fails fails the run. Only the
+manifest has room kept for its end: on a full disk it is closed where it lies.
 """
 
 from __future__ import annotations
@@ -28,12 +30,17 @@ from typing import Any, Literal
 from testbed import __version__
 from testbed.analysis.fidelity import Verdict
 from testbed.errors import TestbedError, UsageError
+from testbed.files import open_own, overwrite, replace_file
 from testbed.intent.documents import dump_yaml
+from testbed.intent.workload import SPEC_VERSION
 
 SCHEMA_VERSION = 1
 MARKER = "COMPLETE"
 LATEST = "latest"
 
+# The manifest takes so much from the beginning: it can be closed on a disk that is full then.
+_MANIFEST_BYTES = 4096
+_SHORT = 500  # characters
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REVISION = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -44,6 +51,11 @@ class Owner:
 
     uid: int
     gid: int
+
+    @property
+    def ids(self) -> tuple[int, int]:
+        """Both numbers."""
+        return self.uid, self.gid
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +89,9 @@ def manifest_document(provenance: Provenance, started: datetime) -> dict[str, An
 
 
 def closed_manifest(manifest: Mapping[str, Any], state: Literal["complete", "partial"],
-                    verdict: Verdict, ended: datetime) -> dict[str, Any]:
-    """The manifest of a run that is over."""
-    told = {"word": verdict.word, "reasons": list(verdict.reasons)}
+                    verdict: Verdict | None, ended: datetime) -> dict[str, Any]:
+    """The manifest of a run that is over; a simulation has no verdict."""
+    told = verdict and {"word": verdict.word, "reasons": list(verdict.reasons)}
     return {**manifest, "state": state, "verdict": told, "ended_at": _utc(ended)}
 
 
@@ -139,18 +151,37 @@ def _revision_of(folder: Path, name: str) -> str | None:
 # --- Cut off -----------------------------------------------------------------------------
 
 
-def close_cut_off(path: Path, why: str, ended: datetime) -> None:
+def close_cut_off(path: Path, why: str, ended: datetime, rows: Path | None = None) -> None:
     """Close the folder of a run whose instance is gone: partial, and not to be believed.
 
+    ``rows`` is where raw rows of it may lie, which are kept (`keep_rows`).
     A folder that is closed already, or is none, is left as it is. Raises OSError where it
     cannot be written.
     """
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        with open(path / "manifest.json", encoding="utf-8", opener=_open_own) as file:
+        with open(path / "manifest.json", encoding="utf-8", opener=open_own) as file:
             owner, manifest = os.fstat(file.fileno()), json.load(file)
         if manifest["state"] == "running":
+            if rows is not None:
+                keep_rows(rows, path)
             closed = closed_manifest(manifest, "partial", Verdict("invalid", (why,)), ended)
-            _replace(path / "manifest.json", json_text(closed), Owner(owner.st_uid, owner.st_gid))
+            _put_closed(path / "manifest.json", closed, Owner(owner.st_uid, owner.st_gid))
+
+
+def keep_rows(kept: Path, path: Path) -> None:
+    """Put raw rows of a run that has no tables into its folder: rows/HOST.jsonl.
+
+    Raises OSError where they cannot be written.
+    """
+    found, into = sorted(kept.glob("*.jsonl")), path / "rows"
+    if not found or into.is_symlink():
+        return
+    status = path.stat()
+    owner = Owner(status.st_uid, status.st_gid)
+    into.mkdir(exist_ok=True)
+    os.chown(into, owner.uid, owner.gid, follow_symlinks=False)
+    for file in found:
+        replace_file(into / file.name, file.read_bytes(), owner.ids)
 
 
 # --- The folder --------------------------------------------------------------------------
@@ -184,12 +215,12 @@ class RunFolder:
         except OSError as error:
             raise _cannot_make(parent, error) from error
         folder = cls(path, owner, manifest)
-        folder._write("manifest.json", json_text(manifest))
+        folder._write("manifest.json", json_text(manifest)[:-1].ljust(_MANIFEST_BYTES - 1) + "\n")
         return folder
 
     def write_spec(self, document: Mapping[str, Any]) -> None:
         """The resolved request, as `dump_yaml` writes it."""
-        self._write("spec.yaml", dump_yaml({"schema_version": SCHEMA_VERSION, **document}))
+        self._write("spec.yaml", dump_yaml({"schema_version": SPEC_VERSION, **document}))
 
     def write_result(self, document: Mapping[str, Any]) -> None:
         """What was measured."""
@@ -203,12 +234,19 @@ class RunFolder:
         """One more line of events.jsonl."""
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         path = self._open_path("events.jsonl")
-        with _told(path), open(path, "ab", buffering=0, opener=_open_own) as file:
+        with _told(path), open(path, "ab", buffering=0, opener=open_own) as file:
             os.fchown(file.fileno(), self._owner.uid, self._owner.gid)
             size = os.fstat(file.fileno()).st_size
             if file.write(line) < len(line):
                 os.ftruncate(file.fileno(), size)  # no half line for readers to trip over
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write_table(self, name: str, parquet: bytes) -> None:
+        """tables/NAME.parquet."""
+        folder = self.path / "tables"
+        if not folder.is_dir():
+            self.subfolder("tables")
+        self._write(f"tables/{name}.parquet", parquet)
 
     def subfolder(self, name: str) -> Path:
         """A folder for files that others write, captures for one; theirs until the close."""
@@ -218,14 +256,16 @@ class RunFolder:
             os.chown(path, self._owner.uid, self._owner.gid, follow_symlinks=False)
         return path
 
-    def close(self, state: Literal["complete", "partial"], verdict: Verdict,
+    def close(self, state: Literal["complete", "partial"], verdict: Verdict | None,
               ended: datetime) -> None:
         """The last entry in the manifest; the marker after everything else, where it is complete.
 
         Gives all that is in it to the owner and lets ``latest`` point to it.
         """
         manifest = closed_manifest(self._manifest, state, verdict, ended)
-        self._write("manifest.json", json_text(manifest))
+        path = self._open_path("manifest.json")
+        with _told(path):
+            _put_closed(path, manifest, self._owner)
         with _told(self.path):
             _give_away(self.path, self._owner)
         with _told(self.path.parent / LATEST):
@@ -239,11 +279,11 @@ class RunFolder:
     def _write_json(self, name: str, document: Mapping[str, Any]) -> None:
         self._write(name, json_text({"schema_version": SCHEMA_VERSION, **document}))
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, content: str | bytes) -> None:
         """Write a file whole: beside its place first, then into it."""
         path = self._open_path(name)
         with _told(path):
-            _replace(path, text, self._owner)
+            replace_file(path, content, self._owner.ids)
 
     def _open_path(self, name: str) -> Path:
         if self._is_closed:
@@ -251,22 +291,35 @@ class RunFolder:
         return self.path / name
 
 
-def _replace(path: Path, text: str, owner: Owner) -> None:
-    """Put a file in the place of ``path`` that is whole from the start."""
-    unfinished = path.with_name(f".{path.name}.new")
+def _put_closed(path: Path, manifest: Mapping[str, Any], owner: Owner) -> None:
+    """The manifest of a run that is over; on a full disk into the room that was kept for it.
+
+    Reasons that are too long for that are cut. Raises OSError.
+    """
     try:
-        with open(unfinished, "w", encoding="utf-8", opener=_open_own) as file:
-            os.fchown(file.fileno(), owner.uid, owner.gid)
-            file.write(text)
-        unfinished.replace(path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
+        replace_file(path, json_text(manifest), owner.ids)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        if not (overwrite(path, json_text(manifest)) or overwrite(path, json_text(_cut(manifest)))):
+            raise
 
 
-def _open_own(path: str, flags: int) -> int:
-    """Open a file of ours, never what a link leads to: we are root in a user's folder."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+def _cut(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """With one reason of the verdict, short."""
+    verdict = manifest["verdict"]
+    short = verdict and {**verdict, "reasons": [text[:_SHORT] for text in verdict["reasons"][:1]]}
+    return {**manifest, "verdict": short}
+
+
+def add_to_closed(path: Path, name: str, content: str) -> None:
+    """Put one more file into the folder of a run that is over, for its owner.
+
+    What is drawn from a run is put beside it. Raises TestbedError where it cannot be written.
+    """
+    with _told(path / name):
+        found = path.stat()
+        replace_file(path / name, content, (found.st_uid, found.st_gid))
 
 
 def require_place(parent: Path, owner: Owner) -> None:

@@ -6,40 +6,47 @@ in; both stay until the next run begins.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from testbed.analysis.fidelity import Verdict
 from testbed.errors import InstanceError, TestbedError, UsageError
+from testbed.faults.desired import desired_state
+from testbed.faults.script import Script, faults_of, require_sense
 from testbed.instance.activerun import ActiveRun
 from testbed.instance.calibration import Calibration
 from testbed.instance.calibrator import Calibrator
+from testbed.instance.collecting import Collector
+from testbed.instance.filling import abandon, fill
 from testbed.instance.fleetrun import RunPlan
 from testbed.instance.layout import CHECKOUT
-from testbed.instance.measured import Measured, measure
+from testbed.instance.measured import measure
 from testbed.instance.order import LATENCY_TDF, Order, order_of
 from testbed.instance.runfolder import Owner, RunFolder, provenance, require_place
 from testbed.instance.runresult import result_document
+from testbed.instance.sampling import sample_interval_ns
 from testbed.instance.testbed import Testbed
-from testbed.intent.dilation import require_drainable, round_up_125
-from testbed.intent.run import from_document, require_hosts
+from testbed.intent.dilation import require_drainable
 from testbed.intent.topology import topology_document
+from testbed.intent.workload import from_document
+from testbed.metrics.rows import merged
+from testbed.metrics.tables import tables_of
 from testbed.transport.mrc.choices import (
     DEFAULT_EXP_COUNT,
     DEFAULT_LINEAR_COUNT,
     DEFAULT_TIMEOUT,
 )
 from testbed.transport.mrc.reliability.retry import RetrySchedule
+from topologies.names import host_name
 from topologies.numbers import base_rtt_ns
 from workloads.job import Job
 
-_RETRY_BUDGET_NS = RetrySchedule(
+RETRY_BUDGET_NS = RetrySchedule(
     DEFAULT_TIMEOUT, DEFAULT_LINEAR_COUNT, DEFAULT_EXP_COUNT).budget_ns or 0
 _DRAIN_AT_LEAST_S = 2.0
 
@@ -59,20 +66,32 @@ class Runs:
 
     # --- requests ------------------------------------------------------------------
 
-    def start(self, document: Mapping[str, Any], folder: str, owner: Owner) -> int:
-        """Begin what a command line asked for; the run's number. See `begin`."""
-        request = from_document(document)
-        require_hosts(request, self._spec)
-        return self.begin(order_of(request, self._spec), folder, owner)
+    def start(self, document: Mapping[str, Any], folder: str, owner: Owner,
+              script: Script = (), what: str | None = None) -> int:
+        """Begin what a command line asked for; the run's number. See `begin`.
+
+        ``script`` is what happens meanwhile; ``what`` names the run where its workload does not.
+        Raises InstanceError where there is a script and faults are in force already.
+        """
+        require_sense(script)
+        if script:
+            self._require_whole()
+        desired_state(self._testbed.graph, [action for _, action in faults_of(script)])
+        order = order_of(from_document(document, self._spec), self._spec)
+        return self.begin(replace(order, script=script, what=what or order.what), folder, owner)
 
     def start_job(self, job: Mapping[str, Any], tdf: int, folder: str, owner: Owner) -> int:
-        """Begin a planned job at this TDF; the run's number. See `begin`."""
+        """Begin a planned job at this TDF; the run's number. See `begin`.
+
+        What was asked for is not known of it, so the spec in its folder says what was planned,
+        under `planned`, and cannot be run again.
+        """
         planned = Job.from_params(job)
         for index in planned.hosts:
             if index >= self._spec.host_count:
                 raise UsageError(f"host h{index} does not exist: {self._spec.name} has h0 to "
                                  f"h{self._spec.host_count - 1}")
-        document = {"workload": planned.kind, **planned.parameters}
+        document = {"planned": planned.kind, **planned.parameters}
         return self.begin(Order(planned.kind, planned, document, tdf), folder, owner)
 
     def begin(self, order: Order, folder: str, owner: Owner) -> int:
@@ -152,6 +171,14 @@ class Runs:
                 f"instance '{self._testbed.request.name}' is busy with run {active.number} "
                 f"({active.order.what}): wait for it, or end it with Ctrl-C where it was started")
 
+    def _require_whole(self) -> None:
+        """What a script does is judged against a fabric on which nothing else is broken."""
+        if found := self._testbed.injector.in_force:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            raise InstanceError(
+                f"instance '{self._testbed.request.name}' has faults in force "
+                f"({', '.join(found[:3])}{more}), and a script needs it without: use `heal` first")
+
     def _named(self, number: int) -> ActiveRun:
         active = self._active
         if active is None or active.number != number:
@@ -170,11 +197,17 @@ class Runs:
             active.result = self._run(active, parent, owner)
             active.phase = "done"
         except TestbedError as error:
-            active.error, active.phase = error, "failed"
+            if active.unhealed:  # under the class that clients know
+                known = next(kind for kind in type(error).__mro__
+                             if kind.__module__ == TestbedError.__module__)
+                error = known(_with(error, active.unhealed))
+            active.error = error
+            active.phase = "failed"
         except Exception as error:
             traceback.print_exc(file=sys.stderr)
-            active.error = TestbedError(f"the run failed inside the instance ({error!r}); see its "
-                                        f"log {self._testbed.layout.log}")
+            active.error = TestbedError(_with(
+                f"the run failed inside the instance ({error!r}); see its log "
+                f"{self._testbed.layout.log}", active.unhealed))
             active.phase = "failed"
 
     def _run(self, active: ActiveRun, parent: Path, owner: Owner) -> dict[str, Any]:
@@ -183,24 +216,41 @@ class Runs:
         active.tdf = self._tdf(order, known)
         active.phase = "preparing"
         folder = self._folder(active, parent, owner)
+        collector = self._collector(order, active.tdf)
         try:
             self._begin_folder(folder, active)
             plan = RunPlan(
                 self._next_epoch(), order.job.seed, active.tdf, order.job, known.transit_ns,
-                drain_s=_DRAIN_AT_LEAST_S + _RETRY_BUDGET_NS * active.tdf / 1e9,
+                drain_s=_DRAIN_AT_LEAST_S + RETRY_BUDGET_NS * active.tdf / 1e9,
                 captures=folder.subfolder("pcap") if order.is_captured else None,
-                snap_bytes=order.snap_bytes)
-            measured = measure(self._testbed, plan, active.on_progress, active.on_begin)
+                snap_bytes=order.snap_bytes, script=order.script,
+                records=collector.folder, sample_ns=collector.sample_ns)
+            measured = measure(
+                self._testbed, plan, active.on_progress, active.on_begin, collector)
             active.phase = "finishing"
             result = result_document(self._testbed, order, plan, measured)
             result |= {"folder": str(folder.path), "calibration": known.to_dict()}
-            _fill(folder, result, measured)
+            folder.write_fidelity(measured.evidence.to_document())
+            collector.fetch(measured.outcome.results)
+            fill(folder, result, merged(collector.tables(), tables_of(result)))
+            is_whole = measured.outcome.is_settled and not measured.outcome.is_stopped
+            folder.close("complete" if is_whole else "partial", measured.verdict,
+                         datetime.now(UTC))
         except BaseException as error:
-            _abandon(folder, error)
+            collector.leave(folder.path)
+            abandon(folder, _with(error, active.unhealed))
             raise
         finally:
             self._testbed.layout.open_run.unlink(missing_ok=True)
+            collector.clear()
         return result
+
+    def _collector(self, order: Order, tdf: int) -> Collector:
+        testbed = self._testbed
+        return Collector(
+            testbed.layout.rows, testbed.fabric, testbed.hosts,
+            [host_name(index) for index in order.job.hosts],
+            sample_interval_ns(order.job, self._spec, order.sample_ns), tdf)
 
     def _folder(self, active: ActiveRun, parent: Path, owner: Owner) -> RunFolder:
         order = active.order
@@ -219,14 +269,12 @@ class Runs:
         if order.tdf != "auto":
             return order.tdf
         asked = self._testbed.request
-        if not asked.tdf_is_assumed:
-            return asked.tdf
+        if not asked.tdf_is_assumed:  # chosen for bandwidth; whoever wants less says so per run
+            return asked.tdf if order.is_bandwidth else max(asked.tdf, LATENCY_TDF)
         if not order.is_bandwidth:
             return LATENCY_TDF
-        # What was tried was cross-T1; a shorter round trip leaves less room for being late.
-        tdf = known.tdf_for(self._spec, order.senders)
-        shortest_ns = base_rtt_ns(self._spec, not order.has_local_paths)
-        return round_up_125(-(-tdf * base_rtt_ns(self._spec) // shortest_ns))
+        return known.tdf_for(self._spec, order.senders,
+                             base_rtt_ns(self._spec, not order.has_local_paths))
 
     def _calibrated(self, active: ActiveRun) -> Calibration:
         """What the run needs to know of this machine: known, kept from before, or measured."""
@@ -242,16 +290,6 @@ class Runs:
                                      is_stopping=lambda: active.is_stopping)
 
 
-def _fill(folder: RunFolder, result: Mapping[str, Any], measured: Measured) -> None:
-    for event in result["events"]:
-        folder.append_event(event)
-    folder.write_fidelity(measured.evidence.to_document())
-    folder.write_result(result)
-    is_whole = measured.outcome.is_settled and not measured.outcome.is_stopped
-    folder.close("complete" if is_whole else "partial", measured.verdict, datetime.now(UTC))
-
-
-def _abandon(folder: RunFolder, error: BaseException) -> None:
-    """Close the folder of a run that was cut off; what is missing is said in it."""
-    with contextlib.suppress(TestbedError, ValueError):
-        folder.close("partial", Verdict("invalid", (str(error),)), datetime.now(UTC))
+def _with(error: object, unhealed: Sequence[str]) -> str:
+    """An error, and what it left behind."""
+    return "; ".join([str(error), *unhealed])

@@ -17,12 +17,13 @@ from testbed.intent.request import UpRequest
 from topologies.numbers import Dscp, Ecn
 from topologies.spec import ClosSpec, Dataplane
 
-# Slow enough that frames sent back to back meet in the queue: 1 Mb/s on the wall.
+# Slow enough that frames sent back to back meet in the queue, fast enough that the first hop
+# lets some of them through together: 50 Mb/s on the wall.
 SPEC = ClosSpec("selftest", planes=1, t0_per_plane=2, t1_per_plane=1, hosts_per_t0=1,
                 port_rate_bps=10**11, link_delay_ns=1000)
-TDF = 100_000
+TDF = 2_000
 FRAMES = 20
-LEAST_FRAMES = 5
+LEAST_FRAMES = 3
 _HOPS = (("p0-t0-0", "p0-t1-0"), ("p0-t1-0", "p0-t0-1"))
 _NEVER = {"ecn_min_bytes": 0, "ecn_max_bytes": 0, "trim_bytes": 10**6, "drop_bytes": 10**6}
 
@@ -68,7 +69,7 @@ def _try(control: Control, trial: str, hop: int, limits: dict[str, int],
     counted = _send(control, account)
     elsewhere = sum(counted.values()) - counted[hop]
     # The first hop paces what it passes, so at the second only the frames that its HTB
-    # lets through at once (10 KB, six of these) are sure to meet a queue.
+    # lets through at once (6 KB, five of these) are sure to meet a queue.
     is_proved = counted[hop] >= LEAST_FRAMES and elsewhere == 0
     return Finding(trial, hop, counted[hop], is_proved)
 

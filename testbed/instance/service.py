@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
@@ -13,8 +13,9 @@ from testbed.errors import UsageError
 from testbed.fabric.cgroup import Cgroup
 from testbed.fabric.wiring import management_address
 from testbed.faults.actions import make_action
-from testbed.faults.desired import HEALTHY
+from testbed.faults.desired import HEALTHY, DesiredState
 from testbed.faults.impact import is_path_faulted
+from testbed.faults.script import Step
 from testbed.faults.targets import parse_target
 from testbed.forwarding.paths import Path, path_of_ev, paths, self_paths
 from testbed.instance.prober import Answer, ProbeOptions, choose_paths
@@ -95,7 +96,7 @@ class Service:
         ``evs`` holds, where a run has queue pairs from ``src`` to ``dst``, how many of them
         have the path's EV in which state, and their packets.
         """
-        state, wanted = self._testbed.injector.state, self._paths_between(src, dst)
+        state, wanted = self._faults(), self._paths_between(src, dst)
         live = self._live_evs(src, dst) if self._runs.is_busy else {}
         return [
             {**_describe(path),
@@ -180,9 +181,15 @@ class Service:
 
     # --- runs -------------------------------------------------------------------------
 
-    def run_start(self, request: dict[str, Any], folder: str, uid: int, gid: int) -> int:
-        """Begin a run whose folder is made inside ``folder`` for this user; its number."""
-        return self._runs.start(request, folder, Owner(uid, gid))
+    def run_start(self, request: dict[str, Any], folder: str, uid: int, gid: int,
+                  script: Sequence[Any] = (), what: str | None = None) -> int:
+        """Begin a run whose folder is made inside ``folder`` for this user; its number.
+
+        ``script`` are the steps done meanwhile, as :class:`~testbed.faults.script.Step` writes
+        them.
+        """
+        steps = tuple(Step.from_params(step) for step in script)
+        return self._runs.start(request, folder, Owner(uid, gid), steps, what)
 
     def job_start(self, job: dict[str, Any], tdf: int, folder: str, uid: int, gid: int) -> int:
         """Begin a planned job at this time dilation; its number."""
@@ -241,17 +248,15 @@ class Service:
         return _typed(lambda text: path_of_ev(self._spec, src, dst, parse_ev(text)), ev)
 
     def _links(self) -> list[dict[str, str]]:
-        states = self._testbed.fabric.wiring.states()
-        return [{"name": link.name, "state": self._link_state((link.a.slot, link.b.slot), states)}
+        faults, states = self._faults(), self._testbed.fabric.wiring.states()
+        return [{"name": link.name,
+                 "state": _link_state((link.a.slot, link.b.slot), states, faults)}
                 for link in self._graph.links]
 
-    def _link_state(self, slots: tuple[int, int], states: dict[int, str]) -> str:
-        if any(states[slot] != "UP" for slot in slots):
-            return "no carrier"
-        faults = [self._testbed.injector.state.port(slot) for slot in slots]
-        if any(fault.blackhole for fault in faults):
-            return "blackhole"
-        return "up" if all(fault == HEALTHY for fault in faults) else "impaired"
+    def _faults(self) -> DesiredState:
+        """What is in force; a move that is being done is waited for, until it is noted."""
+        with self._testbed.injector.held():
+            return self._testbed.injector.state
 
     def _agents(self) -> list[dict[str, Any]]:
         hosts, found = self._testbed.hosts, []
@@ -260,6 +265,15 @@ class Service:
             found.append({"host": host.name, "alive": agent.is_alive,
                           "silent_s": round(agent.silent_s, 1), "pid": hosts.agent_pid(host.name)})
         return found
+
+
+def _link_state(slots: tuple[int, int], states: Mapping[int, str], desired: DesiredState) -> str:
+    if any(states[slot] != "UP" for slot in slots):
+        return "no carrier"
+    faults = [desired.port(slot) for slot in slots]
+    if any(fault.blackhole for fault in faults):
+        return "blackhole"
+    return "up" if all(fault == HEALTHY for fault in faults) else "impaired"
 
 
 def _typed(parse: Callable[[str], _Result], text: str) -> _Result:

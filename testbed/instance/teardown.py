@@ -44,7 +44,7 @@ def tear_down(name: str) -> bool:
 def _close_open_run(layout: Layout) -> None:
     """A run that was under way will not be finished: say so in its folder."""
     with contextlib.suppress(OSError):
-        close_cut_off(Path(layout.open_run.read_text()), _CUT_OFF, datetime.now(UTC))
+        close_cut_off(Path(layout.open_run.read_text()), _CUT_OFF, datetime.now(UTC), layout.rows)
 
 
 def known_instances() -> list[str]:

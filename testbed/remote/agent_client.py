@@ -47,7 +47,9 @@ def agent_command(python: str, checkout: Path) -> list[str]:
     working directory out of the way.
     """
     places = f"{checkout}:{sysconfig.get_paths()['purelib']}"
-    return ["env", f"PYTHONPATH={places}", python, "-S", "-P", "-m", "testbed.agent"]
+    # numpy's BLAS would start a thread per core in every agent, for nothing.
+    return ["env", f"PYTHONPATH={places}", "OPENBLAS_NUM_THREADS=1", python, "-S", "-P", "-m",
+            "testbed.agent"]
 
 
 class AgentClient:

@@ -22,7 +22,6 @@ MAX_SETUPS = 8
 """Connections set up at a time: a wide fan-out only queues up for the processor."""
 
 _RETRY_S = 0.02
-_SOCKET_BUFFER_BYTES = 32768
 
 OpenSocket = Callable[[tuple[str, int], float], socket.socket]
 """(address, port), timeout in seconds -> connected TCP socket. Handed in where

@@ -10,7 +10,6 @@ from typing import Any
 from testbed.agent.config import AgentConfig
 from testbed.remote.agent_client import AgentClient, OnDeath, OnNotification
 from testbed.remote.connect import OpenSocket, SshTarget, connect, in_parallel
-from testbed.remote.errors import RemoteError
 from testbed.remote.keys import RunKeys
 from testbed.remote.pulse import Pulse
 
@@ -78,29 +77,6 @@ class Fleet:
         client.start(self._command, timeout_s)
         self._pulse.add(client)
         return client.call("configure", config.to_params(), timeout_s)
-
-    def call_all(
-        self, method: str, params: Mapping[str, Mapping[str, Any]], timeout_s: float = 10
-    ) -> dict[str, Any]:
-        """One request to each host named in `params`, all at once; results by host.
-
-        Raises the first host's error once all have been sent; see `AgentClient.call`.
-        """
-        futures = {host: self.agents[host].submit(method, p) for host, p in params.items()}
-        results = {}
-        for host, future in futures.items():
-            try:
-                results[host] = future.result(timeout_s)
-            except TimeoutError:
-                raise RemoteError(
-                    f"the agent of host {host} did not answer '{method}' within "
-                    f"{timeout_s:g} s: see `testbed status`"
-                ) from None
-        return results
-
-    def deaths(self) -> dict[str, str]:
-        """Why each dead agent died, by host name; empty while all live."""
-        return {host: agent.death for host, agent in self.agents.items() if agent.death}
 
     def close(self) -> None:
         """End every agent and connection; never raises."""

@@ -56,6 +56,8 @@ class FakeAgent:
     polls: int = 0
     is_stopped: bool = False
     channels: list[dict[str, Any]] = field(default_factory=list)
+    program: dict[str, Any] = field(default_factory=dict)  # what it says besides channels
+    lost_rank: int | None = None  # what it says in progress, of a job whose hosts are ranks
 
     def answer(self, method: str, params: Mapping[str, Any]) -> Any:
         if method in self.refuses:
@@ -70,7 +72,7 @@ class FakeAgent:
         self.polls += 1
         self.on_poll(self.polls)
         is_done = self.is_stopped or self.polls >= self.polls_to_done
-        return {"is_done": is_done, "now_ns": 1000 * self.polls,
+        return {"is_done": is_done, "now_ns": 1000 * self.polls, "lost_rank": self.lost_rank,
                 "is_settled": self.polls >= self.polls_to_done + self.polls_to_settled}
 
     def _stop(self, _: Mapping[str, Any]) -> None:
@@ -78,7 +80,7 @@ class FakeAgent:
         self.polls_to_done = min(self.polls_to_done, self.polls)
 
     def _results(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"program": {"channels": self.channels}}
+        return {"program": {"channels": self.channels, **self.program}}
 
     def _verify(self, params: Mapping[str, Any]) -> dict[str, Any]:
         return {"checked_bytes": 10 * len(params["peers"]), "wrong_bytes": 0,

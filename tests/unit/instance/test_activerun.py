@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,7 +44,8 @@ def said(now_ns: int, bytes_done: int = 0, **more: Any) -> dict[str, Any]:
 def test_before_anything_was_said(active: ActiveRun) -> None:
     assert active.describe() == {
         "number": 7, "what": "write-bw-h0-h2", "phase": "preparing", "notes": [], "tdf": 500,
-        "emulated_ns": 0, "bytes_done": 0, "share": 0.0, "resent": 0, "wall_s": 0.0}
+        "emulated_ns": 0, "bytes_done": 0, "share": 0.0, "turn": None, "resent": 0,
+        "wall_s": 0.0, "script": []}
     assert active.host_rows() == []
 
 
@@ -107,9 +109,12 @@ def test_host_rows(active: ActiveRun) -> None:
         {"host": "h2", "goodput_bps": 0.0, "active_evs": [], "resent": 0, "lateness_p99_ns": 0}]
 
 
+SCRIPT: Any = SimpleNamespace(describe=list)
+
+
 def test_stop_reaches_the_run_whenever_it_begins(active: ActiveRun) -> None:
     fleet: Any = Fleet()
-    active.on_begin(fleet)
+    active.on_begin(fleet, SCRIPT)
     assert fleet.stops == 0
     active.stop()
     assert (active.is_stopping, fleet.stops) == (True, 1)
@@ -118,7 +123,7 @@ def test_stop_reaches_the_run_whenever_it_begins(active: ActiveRun) -> None:
 def test_stop_before_the_run_has_begun_is_not_forgotten(active: ActiveRun) -> None:
     fleet: Any = Fleet()
     active.stop()
-    active.on_begin(fleet)
+    active.on_begin(fleet, SCRIPT)
     assert fleet.stops == 1
 
 

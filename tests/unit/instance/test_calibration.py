@@ -13,9 +13,11 @@ from testbed.errors import TestbedError
 from testbed.instance import calibration
 from testbed.instance.calibration import Calibration, fingerprint, load, store
 from testbed.intent.topology import load_topology
+from topologies.numbers import base_rtt_ns
 
 SPEC = load_topology("tiny")
 TRANSIT = {2: 40_000, 4: 120_000}
+RTT_NS = base_rtt_ns(SPEC)
 KNOWN = Calibration(TRANSIT, pair_tdf=200, all_tdf=1_000)
 
 
@@ -99,20 +101,27 @@ def test_what_is_learnt_is_added() -> None:
 @pytest.mark.parametrize(("senders", "tdf"), [(1, 500), (2, 1_000), (3, 2_000), (4, 2_000)])
 def test_one_step_above_what_was_carried_and_in_proportion_to_all(senders: int, tdf: int) -> None:
     """Of 1000 with all four hosts two have 500, which is not far enough below 1000."""
-    assert KNOWN.tdf_for(SPEC, senders) == tdf
+    assert KNOWN.tdf_for(SPEC, senders, RTT_NS) == tdf
 
 
 def test_the_margin_is_half_as_much_again() -> None:
-    assert Calibration({}, pair_tdf=1_000).tdf_for(SPEC, 1) == 2_000
-    assert Calibration({}, pair_tdf=1, all_tdf=1_300).tdf_for(SPEC, 4) == 2_000
-    assert Calibration({}, pair_tdf=1, all_tdf=1_400).tdf_for(SPEC, 4) == 5_000
+    assert Calibration({}, pair_tdf=1_000).tdf_for(SPEC, 1, RTT_NS) == 2_000
+    assert Calibration({}, pair_tdf=1, all_tdf=1_300).tdf_for(SPEC, 4, RTT_NS) == 2_000
+    assert Calibration({}, pair_tdf=1, all_tdf=1_400).tdf_for(SPEC, 4, RTT_NS) == 5_000
+
+
+def test_a_shorter_round_trip_takes_the_place_of_the_margin() -> None:
+    """Half of it leaves half the room for being late, whatever else the machine does."""
+    known = Calibration({}, pair_tdf=1_000)
+    assert known.tdf_for(SPEC, 1, RTT_NS // 2) == 2_000
+    assert known.tdf_for(SPEC, 1, RTT_NS // 3) == 5_000
 
 
 @pytest.mark.parametrize("senders", [2, 3, 4])
 def test_several_senders_never_get_less_than_one(senders: int) -> None:
     """A share of what all need may be less than what a single host needs by itself."""
     known = Calibration({}, pair_tdf=1_000, all_tdf=1_200)
-    assert known.tdf_for(SPEC, senders) == known.tdf_for(SPEC, 1) == 2_000
+    assert known.tdf_for(SPEC, senders, RTT_NS) == known.tdf_for(SPEC, 1, RTT_NS) == 2_000
 
 
 def test_the_cpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,17 +192,34 @@ def test_it_counts_from_the_baseline_on(bench: Bench) -> None:
     assert bench.injector.forgotten == 2
 
 
-def test_what_is_on_its_way_is_not_reported(bench: Bench, time: FakeTime) -> None:
-    """Of two readings only what both agree on is lost."""
-    readings = iter([{"p0-t0-0": 5, "p0-t0-1": 2}, {"p0-t0-0": 3, "p0-t0-1": 2}])
+def read_in_turn(bench: Bench, *readings: dict[str, int]) -> None:
+    """One after another, and from then on the last."""
+    left = list(readings)
 
     def inside() -> dict[str, int]:
-        return {**bench.fabric.inside, **next(readings)}
+        return {**bench.fabric.inside, **(left.pop(0) if len(left) > 1 else left[0])}
 
     bench.fabric.lost_inside = inside  # type: ignore[method-assign]
+
+
+def test_what_is_on_its_way_is_not_reported(bench: Bench, time: FakeTime) -> None:
+    read_in_turn(bench, {"p0-t0-0": 5, "p0-t0-1": 2}, {"p0-t0-0": 3, "p0-t0-1": 2},
+                 {"p0-t0-0": 0, "p0-t0-1": 2})
     began_s = time.now_s
     assert bench.lost() == {"p0-t0-1: forwarding": 2}
     assert time.now_s - began_s >= 0.01
+
+
+def test_what_is_lost_is_not_hidden_by_what_is_on_its_way(bench: Bench, time: FakeTime) -> None:
+    read_in_turn(bench, {"p0-t0-0": 5}, {"p0-t0-0": 3})
+    assert bench.lost() == {"p0-t0-0: forwarding": 3}
+
+
+def test_where_traffic_goes_on_what_the_last_readings_agree_on_is_reported(
+    bench: Bench, time: FakeTime
+) -> None:
+    read_in_turn(bench, *({"p0-t0-0": frames, "p0-t0-1": 2} for frames in range(90, 0, -1)))
+    assert bench.lost() == {"p0-t0-1: forwarding": 2}
 
 
 # --- What is left out --------------------------------------------------------------------
@@ -252,3 +269,11 @@ def test_a_host_that_does_not_answer_is_left_out_and_all_others_counted(bench: B
     bench.agents.ports[NIC.slot]["kernel_drops"] = 5
     bench.agents.ports[GRAPH.hosts[0].nic_ports[0].slot]["sent"] += 1
     assert bench.lost() == {"h0-eth0: lost before the link": 1}
+
+
+def test_a_host_that_was_silent_at_the_baseline_has_none(bench: Bench) -> None:
+    """Paused then, and back now: its counters are those of its whole life."""
+    bench.agents.silent.add("h3")
+    bench.balance.note_baseline()
+    bench.agents.silent.clear()
+    assert bench.lost() == {}

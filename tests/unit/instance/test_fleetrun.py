@@ -12,8 +12,12 @@ from unit.instance.run_fakes import SPEC, FakeAgent, FakeHosts, FakeTime
 
 from testbed.agent.runs import RunOrder
 from testbed.errors import TestbedError
+from testbed.faults.actions import make_action
+from testbed.faults.script import At, Step
+from testbed.faults.targets import parse_target
 from testbed.instance import fleetrun
 from testbed.instance.fleetrun import FleetRun, Outcome, RunPlan
+from workloads.collectives.plan import plan_collective
 from workloads.job import plan_permutation
 
 JOB = plan_permutation(SPEC, [(0, 2), (1, 2)], size=100, qps=1, iters=3)
@@ -134,13 +138,49 @@ def test_a_silent_host_is_waited_for_as_long_as_another_works(bench: Bench) -> N
 def test_when_all_others_are_done_a_silent_host_is_waited_for_a_little(bench: Bench) -> None:
     bench.agent("h0").on_poll = lambda poll: setattr(bench.agent("h2"), "is_silent", True)
     bench.hosts.states["h2"] = "is stopped"
+    began_s = bench.time.now_s
     outcome = bench.finish()
     # Silent for more than 3 s at a second a poll.
     assert 3.0 < outcome.wall_s < 6.0
     assert outcome.failures == [
-        "the agent of host h2 did not answer for 30 s: its process is stopped"]
+        "the agent of host h2 did not answer for 7 s: its process is stopped"]
+    assert bench.time.now_s - began_s < 15, "nobody waits for a process that does not run"
     assert set(outcome.results) == set(outcome.verified) == {"h0", "h1"}
     assert outcome.is_settled  # of those that answer
+
+
+def test_where_none_can_finish_without_it_a_silent_host_ends_the_run(bench: Bench) -> None:
+    """After what its peers would try to reach it, whether they noticed or not."""
+    job = plan_collective(SPEC, "allreduce", (0, 2, 1), sizes=[1_200])
+    bench.run._plan = replace(PLAN, job=job)
+    for name in ("h0", "h1"):
+        bench.agent(name).polls_to_done = 1_000
+        bench.agent(name).channels = []
+        bench.agent(name).program = {"rank": 0, "loss": None}
+    bench.agent("h0").on_poll = lambda poll: setattr(bench.agent("h2"), "is_silent", poll > 1)
+    bench.hosts.states["h2"] = "is stopped"
+    outcome = bench.finish()
+    assert PLAN.drain_s < outcome.wall_s < PLAN.drain_s + 3
+    assert outcome.failures == [
+        "rank 1 (h2) was lost: the agent of host h2 did not answer for 14 s: its process is "
+        "stopped"]
+    assert "verify" in bench.hosts.methods()
+
+
+def test_one_that_never_hears_of_a_lost_rank_is_not_waited_for(bench: Bench) -> None:
+    """h0 is cut off from all others, and knows; h1 waits for what will never come."""
+    bench.run._plan = replace(PLAN, job=plan_collective(SPEC, "allreduce", (0, 2, 1),
+                                                        sizes=[1_200]))
+    for rank, name in enumerate(("h0", "h2", "h1")):
+        agent = bench.agent(name)
+        agent.channels, agent.program = [], {"rank": rank, "loss": None}
+    bench.agent("h1").polls_to_done = 10**6
+    lost = {"rank": 1, "noticed_by": 0, "at_ns": 9, "reason": "no answer"}
+    bench.agent("h0").lost_rank, bench.agent("h0").program["loss"] = 1, lost
+    outcome = bench.finish()
+    assert PLAN.drain_s < outcome.wall_s < PLAN.drain_s + 1
+    assert len(outcome.failures) == 1
+    assert set(outcome.results) == {"h0", "h1", "h2"}
 
 
 def test_a_host_that_comes_back_in_time_is_only_told_of(bench: Bench) -> None:
@@ -177,6 +217,17 @@ def test_a_dead_host_is_not_waited_for(bench: Bench) -> None:
     assert outcome.failures == [
         "the agent of host h1 was killed by a signal: its process has ended"]
     assert set(outcome.results) == {"h0", "h2"}
+
+
+def test_a_host_that_the_script_kills_is_no_failure(bench: Bench) -> None:
+    kill = make_action(parse_target("host:h1"), "kill")
+    script = (Step("kill", At(10), (kill,)),)
+    bench.run = FleetRun(bench.hosts, replace(PLAN, script=script),  # type: ignore[arg-type]
+                         bench.progress.append)
+    bench.agent("h0").on_poll = lambda poll: setattr(bench.agent("h1"), "is_alive", False)
+    outcome = bench.finish()
+    assert outcome.failures == []
+    assert outcome.foretold == ["the agent of host h1 was killed by a signal"]
 
 
 def test_all_dead_is_the_end(bench: Bench) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,15 +15,21 @@ import pytest
 from unit.instance.run_fakes import GRAPH, SPEC, FakeFabric, FakeTime, fake_testbed, lateness
 
 from testbed.errors import TestbedError
+from testbed.faults.actions import make_action
+from testbed.faults.script import At, Step
+from testbed.faults.targets import parse_target
 from testbed.instance import measured
+from testbed.instance.collecting import OWN_FILE, Collector
 from testbed.instance.fleetrun import FleetRun, Outcome, RunPlan
 from testbed.instance.machine import CpuTimes
 from testbed.instance.measured import Monitor, measure
 from testbed.metrics.ports import Tally
+from testbed.metrics.rows import decode
 from topologies.numbers import data_frame_bytes
 from workloads.job import Job, plan_permutation, plan_write_bandwidth
 
 ALLOWANCE_BYTES = 5 * data_frame_bytes(SPEC.payload_bytes)
+ENOUGH_BYTES = 200 * data_frame_bytes(SPEC.payload_bytes)
 SLOT = GRAPH.hosts[2].nic_ports[1].peer.slot
 NAME = GRAPH.port(SLOT).interface
 
@@ -123,10 +131,25 @@ def test_a_burst_and_two_frames_are_no_lag(
     monitor: Monitor, fabric: FakeFabric, time: FakeTime, more_bytes: int
 ) -> None:
     monitor.see(DURING)
-    passed(fabric, 1_000, waiting=ALLOWANCE_BYTES + more_bytes)
+    passed(fabric, ENOUGH_BYTES, waiting=ALLOWANCE_BYTES + more_bytes)
     time.sleep(0.31)
     monitor.see(DURING)
-    assert monitor.drain_error == {NAME: more_bytes / 1_000}
+    assert monitor.drain_error == {NAME: more_bytes / ENOUGH_BYTES}
+
+
+def test_a_port_that_has_passed_little_is_judged_later(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    """A few frames more or less would be many per cent of it."""
+    monitor.see(DURING)
+    passed(fabric, ENOUGH_BYTES - 1, waiting=ALLOWANCE_BYTES + 50_000)
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {}
+    passed(fabric, 1, waiting=ALLOWANCE_BYTES + 50_000)
+    time.sleep(2.01)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: pytest.approx(50_000 / ENOUGH_BYTES)}
 
 
 def test_a_port_that_is_not_shaped_has_no_rate_to_lag_behind(
@@ -149,10 +172,10 @@ def test_what_passed_before_the_run_does_not_count(fabric: FakeFabric, time: Fak
     passed(fabric, 0, waiting=ALLOWANCE_BYTES + 70_000)
     monitor.see(DURING)
     assert monitor.drain_error == {}  # of nothing no share can be told
-    passed(fabric, 100_000, waiting=ALLOWANCE_BYTES + 70_000)
+    passed(fabric, ENOUGH_BYTES, waiting=ALLOWANCE_BYTES + 70_000)
     time.sleep(2.01)
     monitor.see(DURING)
-    assert monitor.drain_error == {NAME: pytest.approx(0.7)}
+    assert monitor.drain_error == {NAME: pytest.approx(70_000 / ENOUGH_BYTES)}
 
 
 def test_the_worst_moment_is_kept(
@@ -160,10 +183,11 @@ def test_the_worst_moment_is_kept(
 ) -> None:
     monitor.see(DURING)
     for waiting in (10_000, 30_000, 20_000):
-        passed(fabric, 0 if monitor.drain_error else 100_000, waiting=ALLOWANCE_BYTES + waiting)
+        passed(fabric, 0 if monitor.drain_error else ENOUGH_BYTES,
+               waiting=ALLOWANCE_BYTES + waiting)
         time.sleep(2.01)
         monitor.see(DURING)
-    assert monitor.drain_error == {NAME: pytest.approx(0.3)}
+    assert monitor.drain_error == {NAME: pytest.approx(30_000 / ENOUGH_BYTES)}
 
 
 def test_ports_are_read_at_first_soon_and_then_now_and_then(
@@ -225,7 +249,7 @@ def test_ports_that_were_read_on_the_way_are_not_read_again(
     monitor: Monitor, fabric: FakeFabric, time: FakeTime
 ) -> None:
     monitor.see(DURING)
-    passed(fabric, 100_000)
+    passed(fabric, ENOUGH_BYTES)
     time.sleep(0.31)
     monitor.see(DURING)
     passed(fabric, 0, waiting=ALLOWANCE_BYTES + 5_000)
@@ -234,6 +258,24 @@ def test_ports_that_were_read_on_the_way_are_not_read_again(
 
 
 # --- measure -----------------------------------------------------------------------------
+
+
+CRASH = make_action(parse_target("switch:p0-t1-0"))
+
+
+class Willing:
+    """An injector that does what it is told."""
+
+    moved_at_ns = 0
+    on_by_hand = None
+    in_force = ()
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def move(self, _injects: object, heals: object) -> list[dict[str, Any]]:
+        return [{"target": "switch:p0-t1-0", "kind": "crash", "has_bitten": True,
+                 "evidence": "1 frame dropped"}] if heals else []
 
 
 class Bed:
@@ -246,15 +288,16 @@ class Bed:
         balance = SimpleNamespace(note_baseline=lambda: self.done.append("baseline"),
                                   unexplained=self._balance)
         self.testbed = fake_testbed(
-            conservation=balance, hosts=object(),
+            conservation=balance, injector=Willing(), hosts=object(),
             set_tdf=lambda tdf, epoch, transit: self.done.append((tdf, epoch, dict(transit))))
         bed = self
 
         class Fleet:
             def __init__(self, hosts: object, plan: RunPlan,
-                         on_progress: Callable[[Mapping[str, Any]], None]) -> None:
+                         on_progress: Callable[[Mapping[str, Any]], None],
+                         on_start: Callable[[int], None]) -> None:
                 assert hosts is bed.testbed.hosts
-                self.on_progress = on_progress
+                self.on_progress, self.on_start = on_progress, on_start
 
             def run(self) -> Outcome:
                 bed.done.append("run")
@@ -290,11 +333,27 @@ def test_a_run_is_measured_between_two_balances(monkeypatch: pytest.MonkeyPatch)
     bed = Bed(monkeypatch, outcome())
     progress: list[Any] = []
     begun: list[FleetRun] = []
-    found = measure(bed.testbed, plan_of(), progress.append, begun.append)
+    found = measure(bed.testbed, plan_of(), progress.append,
+                    lambda run, _script: begun.append(run))
     assert bed.done == [(500, 8, {2: 1, 4: 2}), "baseline", "run", "balance"]
     assert progress == [DURING]
     assert len(begun) == 1
     assert (found.outcome.is_settled, found.verdict.word) == (True, "trusted")
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_who_collects_rows_sees_the_run_from_beginning_to_end(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    collector: Any = SimpleNamespace(
+        begin=lambda: calls.append("begin"), start=lambda _zero_ns: calls.append("start"),
+        see=lambda: calls.append("see"), finish=lambda: calls.append("finish"),
+        keep_action=lambda _row: None)
+    measure(Bed(monkeypatch, outcome()).testbed, plan_of(), lambda _: None, collector=collector)
+    assert calls[0] == "begin"
+    assert calls[-1] == "finish"
+    assert "see" in calls
 
 
 @pytest.mark.usefixtures("time", "cpu")
@@ -364,3 +423,36 @@ def test_a_dilation_that_cannot_be_set_begins_nothing(monkeypatch: pytest.Monkey
     with pytest.raises(TestbedError, match="h1 did not answer"):
         measure(bed.testbed, plan_of(), lambda _: None)
     assert bed.done == []
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_how_late_actions_were_is_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    bed = Bed(monkeypatch, outcome())
+    plan = replace(plan_of(), script=(Step("before", At(-1), (CRASH,)),))
+    found = measure(bed.testbed, plan, lambda _: None)
+    assert found.evidence.late_events_ns == {}
+    assert [(row["name"], row["what"], row["evidence"]) for row in found.actions] == [
+        ("before", "inject", "1 frame dropped"), ("end", "heal", "1 frame dropped")]
+
+
+@pytest.mark.usefixtures("time", "cpu")
+def test_the_last_heals_of_a_run_that_fails_are_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its rows are closed only after everything was taken back."""
+    bed = Bed(monkeypatch, outcome())
+
+    def fail() -> None:
+        raise TestbedError("h2 is gone")
+
+    bed.on_run = fail
+    collector = Collector(tmp_path / "rows", bed.testbed.fabric, SimpleNamespace(
+        fleet=SimpleNamespace(agents={})), [], 20_000, 500)  # type: ignore[arg-type]
+    plan = replace(plan_of(), script=(Step("before", At(-1), (CRASH,)),))
+    with pytest.raises(TestbedError, match="h2 is gone"):
+        measure(bed.testbed, plan, lambda _: None, collector=collector)
+    (tmp_path / "run").mkdir()
+    collector.leave(tmp_path / "run")
+    kept = (tmp_path / "run" / "rows" / OWN_FILE).read_text().splitlines()
+    assert [(row["name"], row["what"]) for table, row in decode(kept) if table == "events"] == [
+        ("before", "inject"), ("end", "heal")]

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed import __version__
+from testbed import __version__, files
+from testbed.analysis import load
 from testbed.analysis.fidelity import Verdict
 from testbed.errors import TestbedError, UsageError
+from testbed.instance.filling import abandon
 from testbed.instance.runfolder import (
     Owner,
     Provenance,
@@ -26,10 +28,14 @@ from testbed.instance.runfolder import (
     folder_name,
     git_revision,
     json_text,
+    keep_rows,
     provenance,
     require_place,
 )
+from testbed.intent.topology import topology_document
+from topologies.spec import ClosSpec
 
+SPEC = ClosSpec("pair", 2, 2, 2, 2, 100 * 10**9, 1000)
 STARTED = datetime(2026, 11, 21, 15, 30, tzinfo=UTC)
 ENDED = STARTED + timedelta(seconds=42.5)
 MADE_WITH = Provenance("0.1.0", "3.11.2", "6.1.0", "ovs", "a" * 40, seed=7, tdf=500)
@@ -181,6 +187,48 @@ def test_a_full_disk_is_told_and_leaves_the_old_file(
     assert sorted(os.listdir(folder.path)) == ["manifest.json", "result.json"]
 
 
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """There is no room for another file."""
+    def open_own(path: str, flags: int) -> int:
+        if flags & os.O_CREAT and not os.path.exists(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.open(path, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "open_own", open_own)
+        yield
+
+
+@pytest.mark.parametrize("reason", ["it cannot be written", "because " * 2_000])
+def test_a_run_on_a_disk_that_fills_up_is_closed_as_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """The room for it was kept from the beginning."""
+    folder = make(tmp_path)
+    folder.write_spec({"workload": "write-bw", "src": "h0", "dst": "h2",
+                       "topology": topology_document(SPEC)})
+    size = (folder.path / "manifest.json").stat().st_size
+    with full_disk(monkeypatch):
+        with pytest.raises(TestbedError, match="free some space"):
+            folder.write_result({"kind": "write-bw"})
+        abandon(folder, TestbedError(reason))
+    found = manifest(folder)
+    assert (found["state"], found["verdict"]["word"]) == ("partial", "invalid")
+    assert reason.startswith(found["verdict"]["reasons"][0])
+    assert (folder.path / "manifest.json").stat().st_size == size
+    assert load(folder.path).is_partial
+
+
+def test_a_cut_off_run_on_a_full_disk_is_partial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path)
+    with full_disk(monkeypatch):
+        close_cut_off(folder.path, "the instance went down", ENDED)
+    assert manifest(folder)["state"] == "partial"
+
+
 def test_a_file_that_may_not_grow_leaves_no_half_line(tmp_path: Path) -> None:
     folder = make(tmp_path)
     folder.append_event({"event": "whole"})
@@ -280,6 +328,46 @@ def test_a_run_that_was_cut_off_is_partial_and_invalid(tmp_path: Path) -> None:
     assert os.listdir(folder.path) == ["manifest.json"]
     found = (folder.path / "manifest.json").stat()
     assert (found.st_uid, found.st_gid) == (OWNER.uid, OWNER.gid)
+
+
+def kept_rows(folder: Path) -> Path:
+    """What hosts have left where an instance keeps it."""
+    folder.mkdir()
+    (folder / "h0.jsonl").write_text('["probes",1]\n["pro')
+    (folder / "h1.jsonl").write_text("")
+    (folder / "fetched").mkdir()
+    return folder
+
+
+def test_rows_of_a_run_that_was_cut_off_are_kept(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    close_cut_off(folder.path, "the instance was taken down", ENDED, kept_rows(tmp_path / "kept"))
+    assert sorted(os.listdir(folder.path / "rows")) == ["h0.jsonl", "h1.jsonl"]
+    assert (folder.path / "rows" / "h0.jsonl").read_text() == '["probes",1]\n["pro'
+    assert manifest(folder)["state"] == "partial"
+    for path in (folder.path / "rows", folder.path / "rows" / "h0.jsonl"):
+        assert (path.stat().st_uid, path.stat().st_gid) == (OWNER.uid, OWNER.gid)
+
+
+def test_rows_are_not_put_into_a_folder_that_was_closed(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    folder.close("complete", TRUSTED, ENDED)
+    close_cut_off(folder.path, "the instance was taken down", ENDED, kept_rows(tmp_path / "kept"))
+    assert not (folder.path / "rows").exists()
+
+
+def test_rows_follow_no_link_out_of_the_folder(tmp_path: Path) -> None:
+    folder, elsewhere = make(tmp_path), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder.path / "rows").symlink_to(elsewhere)
+    keep_rows(kept_rows(tmp_path / "kept"), folder.path)
+    assert os.listdir(elsewhere) == []
+
+
+def test_without_rows_there_is_no_folder_for_them(tmp_path: Path) -> None:
+    folder = make(tmp_path)
+    keep_rows(tmp_path / "absent", folder.path)
+    assert not (folder.path / "rows").exists()
 
 
 @pytest.mark.parametrize("state", ["complete", "partial"])

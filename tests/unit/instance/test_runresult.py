@@ -171,13 +171,13 @@ def test_a_peer_that_is_no_host_is_its_peer(outcome: Outcome) -> None:
 
 def test_verification_is_summed_and_the_first_wrong_byte_is_kept(outcome: Outcome) -> None:
     assert document(outcome)["verified"] == {
-        "checked_bytes": 2 * 2 * 8 * 20_000, "wrong_bytes": 0, "unchecked": 0,
+        "checked_bytes": 2 * 2 * 8 * 20_000, "wrong_bytes": 0, "wrong_elements": 0, "unchecked": 0,
         "first_wrong": None}
     wrong = copied(outcome)
     wrong.verified["h0"] |= {"unchecked": [3, 4]}
     wrong.verified["h2"] |= {"wrong_bytes": 7, "first_wrong": {"connection": 1, "offset": 3}}
     told = document(wrong)["verified"]
-    assert (told["wrong_bytes"], told["unchecked"]) == (7, 2)
+    assert (told["wrong_bytes"], told["wrong_elements"], told["unchecked"]) == (7, 7, 2)
     assert told["first_wrong"] == {"host": "h2", "connection": 1, "offset": 3}
 
 
@@ -194,6 +194,6 @@ def test_a_run_nobody_answered_for_still_has_a_document() -> None:
     told = document(Outcome(failures=["all gone"]), duration_ns=0, lateness={})
     assert (told["streams"], told["hosts"], told["fidelity"]) == ([], {}, [])
     assert told["failures"] == ["all gone"]
-    assert told["verified"] == {"checked_bytes": 0, "wrong_bytes": 0, "unchecked": 0,
-                                "first_wrong": None}
+    assert told["verified"] == {"checked_bytes": 0, "wrong_bytes": 0, "wrong_elements": None,
+                                "unchecked": 0, "first_wrong": None}
     assert told["verdict"]["word"] == "invalid"

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +15,11 @@ import pytest
 import yaml
 from unit.instance.run_fakes import SPEC, FakeFabric, fake_testbed, measured, request
 
+from testbed.analysis.tables import from_parquet
 from testbed.errors import InstanceError, TestbedError, UsageError
+from testbed.faults.actions import make_action
+from testbed.faults.script import At, Step
+from testbed.faults.targets import parse_target
 from testbed.instance import runs
 from testbed.instance.activerun import ActiveRun
 from testbed.instance.calibration import Calibration
@@ -25,11 +29,40 @@ from testbed.instance.order import Order, order_of
 from testbed.instance.runfolder import Owner
 from testbed.instance.runs import Runs
 from testbed.intent.run import RunRequest
+from testbed.metrics.tables import event_row
+from topologies.numbers import base_rtt_ns
 from workloads.job import plan_permutation, plan_write_bandwidth
 
 ME = Owner(os.getuid(), os.getgid())
 ASKED = {"workload": "write-bw", "src": "h0", "dst": "h2", "qps": 1, "iters": 4}
 PATIENCE_S = 5
+
+
+@dataclass(slots=True)
+class FakeCollector:
+    """Has these rows, and notes what is asked of it."""
+
+    folder: Path
+    names: list[str]
+    sample_ns: int
+    tdf: int
+    rows: dict[str, list[dict[str, Any]]]
+    fetched: list[Mapping[str, Any]] = field(default_factory=list)
+    left: list[Path] = field(default_factory=list)
+    is_cleared: bool = False
+
+    def fetch(self, results: Mapping[str, Any]) -> None:
+        self.fetched.append(results)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        return self.rows
+
+    def leave(self, path: Path) -> None:
+        assert not self.is_cleared
+        self.left.append(path)
+
+    def clear(self) -> None:
+        self.is_cleared = True
 
 
 class Bench:
@@ -47,11 +80,17 @@ class Bench:
         self.calibration = Calibration({2: 20, 4: 40}, pair_tdf=600, all_tdf=3_000)
         self.measured: Callable[[], Measured] = measured
         self.tells: list[str] = []
+        self.unhealed: list[str] = []
         patch.setattr(runs, "measure", self._measure)
         patch.setattr(runs, "Calibrator", self._calibrator)
-        layout = SimpleNamespace(log=folder / "instance.log", open_run=folder / "run")
+        self.collectors: list[FakeCollector] = []
+        self.rows: dict[str, list[dict[str, Any]]] = {}
+        patch.setattr(runs, "Collector", self._collector)
+        layout = SimpleNamespace(
+            log=folder / "instance.log", open_run=folder / "run", rows=folder / "rows")
         self.testbed = fake_testbed(
-            request=request(**asked), fabric=FakeFabric(), layout=layout,
+            request=request(**asked), fabric=FakeFabric(), layout=layout, hosts=None,
+            injector=SimpleNamespace(in_force=()),
             set_tdf=lambda tdf, number, transit: self.tdfs.append((tdf, number)))
         self.runs = Runs(self.testbed)
 
@@ -59,6 +98,11 @@ class Bench:
         assert testbed is self.testbed
         self.next_number = next_number
         return SimpleNamespace(know=self._know)
+
+    def _collector(self, folder: Path, _fabric: object, _hosts: object, names: list[str],
+                   sample_ns: int, tdf: int) -> FakeCollector:
+        self.collectors.append(FakeCollector(folder, names, sample_ns, tdf, self.rows))
+        return self.collectors[-1]
 
     def _know(self, senders: int, tell: Callable[[str], None], *, is_anew: bool = False,
               is_stopping: Callable[[], bool] = lambda: False) -> Calibration:
@@ -73,9 +117,11 @@ class Bench:
 
     def _measure(self, testbed: object, plan: RunPlan,
                  on_progress: Callable[[Mapping[str, Any]], None],
-                 on_begin: Callable[[Any], None]) -> Measured:
+                 on_begin: Callable[[Any, Any], None], collector: Any) -> Measured:
+        assert collector is self.collectors[-1]
         self.plans.append(plan)
-        on_begin(SimpleNamespace(stop=self.go.set))
+        on_begin(SimpleNamespace(stop=self.go.set),
+                 SimpleNamespace(describe=list, failures=self.unhealed))
         on_progress({"h0": {"now_ns": 5_000, "messages_done": 1, "bytes_done": 100}})
         self.is_measuring.set()
         assert self.go.wait(PATIENCE_S)
@@ -126,13 +172,54 @@ def test_a_run_ends_with_its_result_and_its_folder(bench: Bench) -> None:
     assert result["folder"] == str(folder)
     assert result["calibration"] == bench.calibration.to_dict()
     assert {path.name for path in folder.iterdir()} == {
-        "COMPLETE", "fidelity.json", "manifest.json", "result.json", "spec.yaml"}
+        "COMPLETE", "fidelity.json", "manifest.json", "result.json", "spec.yaml", "tables"}
     kept = json.loads((folder / "result.json").read_text())
     assert {key: kept[key] for key in result} == json.loads(json.dumps(result))
     manifest = bench.manifest()
     assert (manifest["state"], manifest["dataplane"], manifest["tdf"]) == (
         "complete", "ovs (fake)", state["tdf"])
     assert manifest["verdict"] == result["verdict"] == {"word": "trusted", "reasons": []}
+
+
+def test_a_run_is_recorded_and_its_rows_become_tables(bench: Bench) -> None:
+    bench.rows = {"events": [event_row(7, "warning", detail="one"),
+                             event_row(3, "warning", detail="two")]}
+    bench.finish(bench.start(sample="50us"))
+    (collector,), (plan,) = bench.collectors, bench.plans
+    assert (plan.records, plan.sample_ns) == (collector.folder, 50_000)
+    assert (collector.folder, collector.names) == (bench.testbed.layout.rows, ["h0", "h2"])
+    assert len(collector.fetched) == 1
+    assert (collector.left, collector.is_cleared) == ([], True)
+    table = from_parquet((bench.only_folder() / "tables" / "events.parquet").read_bytes())
+    assert table["detail"].tolist() == ["two", "one"]  # in order of time
+
+
+def test_a_run_that_fails_leaves_its_rows_as_they_are(bench: Bench) -> None:
+    def fail() -> Measured:
+        raise TestbedError("the run cannot begin")
+
+    bench.measured = fail
+    number = bench.start()
+    bench.join(number)
+    (collector,) = bench.collectors
+    assert (collector.left, collector.is_cleared) == ([bench.only_folder()], True)
+    assert not (bench.only_folder() / "tables").exists()
+
+
+@pytest.mark.parametrize("error", [UsageError("the run cannot begin"), OSError(5, "broken")])
+def test_a_run_that_fails_tells_what_could_not_be_healed(bench: Bench, error: Exception) -> None:
+    def fail() -> Measured:
+        raise error
+
+    bench.measured = fail
+    bench.unhealed = ["plane:1#down could not be healed: ip refused"]
+    number = bench.start()
+    bench.join(number)
+    kind = UsageError if isinstance(error, UsageError) else TestbedError
+    with pytest.raises(kind, match=r"; plane:1#down could not be healed: ip refused$"):
+        bench.runs.state(number)
+    (reason,) = bench.manifest()["verdict"]["reasons"]
+    assert reason == f"{error}; {bench.unhealed[0]}"
 
 
 def test_the_spec_has_all_that_repeats_it(bench: Bench) -> None:
@@ -169,6 +256,8 @@ def test_a_planned_job_is_run_as_it_is(bench: Bench) -> None:
     number = bench.runs.start_job(job.to_params(), 900, str(bench.folder), ME)
     assert bench.finish(number)["what"] == "write-bw"
     assert (bench.plans[0].job, bench.plans[0].tdf) == (job, 900)
+    spec = yaml.safe_load((bench.only_folder() / "spec.yaml").read_text())
+    assert (spec["planned"], "workload" in spec) == ("write-bw", False)  # not to be run again
 
 
 @pytest.mark.parametrize(("outcome", "state"), [
@@ -180,6 +269,22 @@ def test_only_a_whole_run_is_complete(bench: Bench, outcome: Outcome, state: str
     bench.finish(bench.start())
     assert bench.manifest()["state"] == state
     assert (bench.only_folder() / "COMPLETE").exists() is (state == "complete")
+
+
+SCRIPT = (Step("crash", At(0), (make_action(parse_target("switch:p0-t1-0")),)),)
+
+
+def test_a_script_is_refused_while_faults_are_in_force(bench: Bench) -> None:
+    """A run without one is not: the workload under a fault is what somebody wants to see."""
+    injector: Any = bench.testbed.injector
+    injector.in_force = tuple(f"plane:{plane}#down" for plane in range(5))
+    with pytest.raises(InstanceError, match=r"plane:2#down and 2 more\), .* use `heal` first"):
+        bench.runs.start(ASKED, str(bench.folder), ME, SCRIPT)
+    assert not bench.folder.exists()
+    assert bench.finish(bench.start())["phase"] == "done"
+    injector.in_force = ()
+    assert bench.finish(bench.runs.start(ASKED, str(bench.folder), ME, SCRIPT))["phase"] == "done"
+    assert bench.plans[-1].script == SCRIPT
 
 
 # --- How far it is -----------------------------------------------------------------------
@@ -474,7 +579,7 @@ def chosen(bench: Bench, asked: Order) -> int:
 
 
 def of_one(bench: Bench, senders: int = 1) -> int:
-    return bench.calibration.tdf_for(SPEC, senders)
+    return bench.calibration.tdf_for(SPEC, senders, base_rtt_ns(SPEC))
 
 
 def test_what_the_order_says_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -491,6 +596,7 @@ def test_then_what_the_instance_was_brought_up_with(
     assert chosen(bench, order()) == 4_000
     assert chosen(bench, order(dst=1)) == 4_000
     assert bench.known == [(0, False), (0, False)]
+    assert chosen(bench, order(kind="write-lat")) == 10_000, "that was chosen for bandwidth"
 
 
 def test_otherwise_what_this_machine_carries(bench: Bench) -> None:

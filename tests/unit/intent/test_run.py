@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,28 +11,30 @@ from hypothesis import strategies as st
 
 from testbed.errors import UsageError
 from testbed.intent.documents import dump_yaml
+from testbed.intent.options import RawRequest, option_name, require_none
 from testbed.intent.run import (
     KINDS,
-    RawRun,
     RunRequest,
     from_document,
-    require_hosts,
-    resolve_run,
+    read,
 )
 from testbed.intent.topology import load_topology
+from workloads.evshare import EvShare
 
 TINY = load_topology("tiny")
 MIB = 1 << 20
 
 
 def raw(workload: str = "write-bw", src: str = "h0", dst: str = "h3", *flags: str,
-        tdf: str = "auto", **texts: str) -> RawRun:
-    return RawRun(workload=workload, src=src, dst=dst, tdf=tdf, texts=texts,
-                  flags=frozenset(flags))
+        tdf: str = "auto", **texts: str) -> RawRequest:
+    return RawRequest(workload=workload, operands=(src, dst), tdf=tdf, texts=texts,
+                      flags=frozenset(flags))
 
 
 def resolved(*words: str, **texts: str) -> RunRequest:
-    return resolve_run(raw(*words, **texts), TINY)
+    request, faults = read(raw(*words, **texts), TINY, option_name)
+    require_none(faults)
+    return request
 
 
 def complaint(*words: str, **texts: str) -> str:
@@ -57,11 +58,12 @@ def test_the_defaults_of_write_lat() -> None:
 
 def test_everything_typed() -> None:
     found = resolved("write-bw", "h2", "h1", "bidirectional", "verify", "capture", "recalibrate",
-                     tdf="500", size="64KB", qps="2", iters="7", depth="16", seed="9", snap="96")
+                     tdf="500", size="64KB", qps="2", iters="7", depth="16", seed="9", snap="96",
+                     evs="2+1")
     assert found == RunRequest(
         kind="write-bw", src=2, dst=1, size_bytes=64_000, qps=2, iters=7, duration_ns=None,
         is_bidirectional=True, depth=16, tdf=500, seed=9, is_captured=True, snap_bytes=96,
-        recalibrate=True, is_every_message_kept=True)
+        recalibrate=True, is_every_message_kept=True, evs=EvShare(2, 1))
 
 
 @pytest.mark.parametrize(("text", "size_bytes"), [
@@ -207,7 +209,8 @@ def requests(draw: st.DrawFn) -> RunRequest:
     kind = draw(st.sampled_from(KINDS))
     flags = {"capture", "recalibrate"}
     texts = {"size": maybe(st.integers(1, 8192)), "iters": maybe(st.integers(1, 1_000)),
-             "seed": maybe(st.integers(0, 2**63 - 1))}
+             "seed": maybe(st.integers(0, 2**63 - 1)),
+             "evs": maybe(st.builds(EvShare, st.integers(1, 9), st.integers(0, 9)))}
     if kind == "write-bw":
         flags.add("bidirectional")
         texts |= {"qps": maybe(st.integers(1, 4)), "depth": maybe(st.integers(1, 1024))}
@@ -253,10 +256,3 @@ def test_a_document_is_judged_like_a_command_line(change: dict[Any, Any], expect
 def test_a_document_without_hosts_says_so() -> None:
     with pytest.raises(UsageError, match=r"src is missing: add 'src: ...'\n  dst is missing"):
         from_document({"workload": "write-bw"})
-
-
-def test_hosts_of_a_document_must_exist_where_it_is_run() -> None:
-    request = replace(resolved(), dst=7)
-    require_hosts(request, load_topology("octo"))
-    with pytest.raises(UsageError, match="host h7 does not exist: tiny has h0 to h3"):
-        require_hosts(request, TINY)

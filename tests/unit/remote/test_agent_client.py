@@ -274,5 +274,6 @@ def test_pulse_leaves_removed_and_dead_agents_alone(bench: Bench) -> None:
 def test_command_names_interpreter_and_checkout() -> None:
     packages = sysconfig.get_paths()["purelib"]  # for the CRC
     assert agent_command("/v/bin/python", Path("/c")) == [
-        "env", f"PYTHONPATH=/c:{packages}", "/v/bin/python", "-S", "-P", "-m", "testbed.agent"
+        "env", f"PYTHONPATH=/c:{packages}", "OPENBLAS_NUM_THREADS=1", "/v/bin/python", "-S", "-P",
+        "-m", "testbed.agent",
     ]
