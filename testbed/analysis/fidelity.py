@@ -16,7 +16,7 @@ from math import inf, isnan
 from typing import Any, Literal
 
 from testbed.metrics.lateness import Lateness
-from testbed.units import format_time_ns
+from testbed.units import format_count, format_time_ns
 
 Word = Literal["trusted", "degraded", "invalid"]
 WORDS: tuple[Word, ...] = ("trusted", "degraded", "invalid")
@@ -250,11 +250,6 @@ def _text(evidence: Evidence, quantity: _Quantity, value: float) -> str:
         case "share":
             return f"{100 * value:.3g} %"
         case "cores":
-            return f"{value:.2g} of {_counted(evidence.cores, 'core')}"
+            return f"{value:.2g} of {format_count(evidence.cores, 'core')}"
         case _:
-            return _counted(int(abs(value)), "frame")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
+            return format_count(int(abs(value)), "frame")
