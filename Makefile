@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 TOPOLOGY ?= quad
 
-.PHONY: help install dev up down test lint bench soak fuzz clean
+.PHONY: help install dev try up down test lint bench soak fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ install:         ## system packages and the Python environment
 dev:             ## the same, with what tests and lint need
 	@python3 -m testbed.install --dev
 
+try: install     ## a first look: a T1 switch dies under an all-reduce; verdict and report
+	@$(PYTHON) -m testbed drill run allreduce-t1-crash
+
 up: install      ## bring up a topology: make up TOPOLOGY=tiny
 	@$(PYTHON) -m testbed up $(TOPOLOGY) || test $$? -eq 130
 
@@ -22,7 +25,8 @@ down:            ## take every instance down
 	@$(PYTHON) -m testbed down --all
 
 test: dev        ## every test but the long ones
-	$(PYTHON) -m pytest -m "not soak"
+	$(PYTHON) -m pytest -n auto -m "not soak and not root"
+	$(PYTHON) -m pytest -m "root and not soak"
 
 lint: dev        ## ruff, and mypy (strict on the pure packages)
 	$(PYTHON) -m ruff check .

@@ -17,19 +17,27 @@ setup(
     packages=find_packages(
         include=["testbed*", "controllers*", "topologies*", "workloads*"]
     ),
-    package_data={"topologies": ["presets/*.yaml"], "testbed.fabric": ["*.bpf.c", "*.h"]},
+    package_data={"topologies": ["presets/*.yaml"], "testbed.fabric": ["*.bpf.c", "*.h"],
+                  "testbed.analysis": ["*.html", "*.css"],
+                  "testbed.drills": ["library/*.yaml"]},
     install_requires=[
         "eventlet",
+        "Jinja2",
+        "matplotlib",
+        "ml_dtypes",
+        "numpy",
         "pandas",
         "paramiko",
+        "pyarrow",
         "pyroute2",
         "PyYAML",
         "ryu==4.34",
         "zlib-ng",
     ],
     extras_require={
-        "dev": ["hypothesis", "mypy", "pytest", "pytest-timeout", "ruff", "scapy",
-                "types-PyYAML", "types-paramiko"],
+        "dev": ["hypothesis", "ipykernel", "mypy", "nbclient", "nbformat", "pytest",
+                "pytest-timeout", "pytest-xdist", "ruff", "scapy", "types-PyYAML",
+                "types-paramiko"],
     },
     entry_points={"console_scripts": ["testbed=testbed.cli.main:main"]},
 )

@@ -9,7 +9,7 @@ ENVIRONMENT = Path(__file__).resolve().parent.parent / ".venv"
 
 def reexecute() -> None:
     """Replace this process by the environment's python, unless it is that already."""
-    if Path(sys.prefix).resolve() == ENVIRONMENT:
+    if Path(sys.prefix).resolve() == ENVIRONMENT.resolve():  # it may be a link
         return
     python = ENVIRONMENT / "bin" / "python"
     if not (ENVIRONMENT / "installed").exists():

@@ -12,6 +12,7 @@ README = ROOT / "README.md"
 sys.path.insert(0, str(ROOT))
 
 from testbed.cli.main import VERBS  # noqa: E402
+from testbed.drills.catalogue import drill_names, load_drill  # noqa: E402
 from testbed.faults.actions import make_action  # noqa: E402
 from testbed.faults.targets import GRAMMAR, parse_target  # noqa: E402
 from testbed.intent.topology import load_topology, preset_names  # noqa: E402
@@ -46,8 +47,16 @@ def faults() -> str:
     return "\n".join(["| target | by default | evidence |", "|---|---|---|", *rows])
 
 
+def drills() -> str:
+    """A row per drill of the library."""
+    rows = [f"| `{d.name}` | {d.paper.partition(':')[0]} | {d.topology.name} | {d.takes_s:.0f} s | "
+            f"{d.title} |" for d in map(load_drill, drill_names())]
+    return "\n".join(["| drill | paper | topology | takes | |", "|---|---|---|---|---|", *rows])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "commands": commands, "topologies": topologies, "faults": faults,
+    "drills": drills,
 }
 
 

@@ -22,14 +22,15 @@ OURS = ("controllers", "testbed", "topologies", "workloads")
 # import each other.
 LEVELS: tuple[tuple[str, ...], ...] = (
     ("testbed.errors", "testbed.units", "testbed.install"),
-    ("testbed.rpc",),
+    ("testbed.rpc", "testbed.fields", "testbed.files"),
     ("topologies", "testbed.metrics"),
     # The transport shares code points and address arithmetic with the switches' side.
     ("testbed.transport",),
     ("testbed.forwarding", "workloads"),
     ("testbed.agent", "testbed.faults", "testbed.intent"),
     ("testbed.remote", "testbed.fabric", "testbed.sim", "testbed.analysis"),
-    ("testbed.instance", "testbed.drills"),
+    ("testbed.instance",),
+    ("testbed.drills",),
     ("testbed.doctor",),
     ("testbed.cli",),
     ("testbed.__main__",),
@@ -55,7 +56,10 @@ OWNERS = {
     "eventlet": ("controllers.compat",),
     "paramiko": ("testbed.remote",),
     "pandas": ("testbed.analysis",),
+    "numpy": ("workloads.collectives.tensors", "testbed.analysis"),
+    "ml_dtypes": ("workloads.collectives.tensors",),
     "matplotlib": ("testbed.analysis",),
+    "jinja2": ("testbed.analysis",),
     "yaml": ("testbed.intent",),
     "zlib_ng": ("testbed.transport",),
 }

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", help=f"one of {', '.join(GRAMMAR.values())}")
     parser.add_argument("--kind", choices=ACTION_KINDS,
                         help="what happens to it (default: down; crash for a switch, loss for an "
-                             "EV, pause for a host)")
+                             "EV, pause for a host); deny (an EV) and disable (a NIC port) are "
+                             "done by the host's controller")
     parser.add_argument("--ratio", help="for loss and corrupt: share of frames, e.g. 20%%")
     parser.add_argument("--for", dest="duration", metavar="TIME",
                         help="heal by itself after this wall-clock time, e.g. 5s")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from testbed import __version__
+from testbed.cli.common import common_options
 from testbed.cli.output import note
 from testbed.errors import TestbedError
 
@@ -22,7 +23,10 @@ VERBS = {
     "topology": "describe and draw a topology without building it",
     "paths": "every path between two hosts: EV, plane, T1, uSID address, state",
     "probe": "probe every path between two hosts: reachability and RTT",
-    "run": "run a workload between two hosts: write-bw, write-lat",
+    "run": "run a workload: write-bw, write-lat, allreduce and other collectives, train, ...",
+    "drill": "scripted failure drills: list, show, run, new",
+    "report": "one page about a run: verdict, checks, figures, recovery",
+    "compare": "runs side by side",
     "fail": "inject one fault by hand",
     "heal": "take back one fault, or all",
     "shell": "a shell on a host",
@@ -31,14 +35,11 @@ VERBS = {
 INTERRUPTED = 130
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--name", default=os.environ.get("TESTBED_NAME", "default"),
-                        help="which instance (default: %(default)s)")
-    common.add_argument("--json", action="store_true",
-                        help="print exactly one JSON document on stdout")
-    common.add_argument("--debug", action="store_true", help="show tracebacks")
+def make_parser(words: Sequence[str] = tuple(VERBS)) -> argparse.ArgumentParser:
+    """The parser of all verbs; only those among ``words`` know their options.
+
+    What one command needs, pandas for one, is not imported for every other.
+    """
     parser = argparse.ArgumentParser(
         prog="testbed", description="An emulated multi-plane SRv6 Clos to run, break and "
         "measure MRC on. Exit codes: 0 done, 1 failed check, 2 bad usage, 3 the machine lacks "
@@ -47,8 +48,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"testbed {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
     for verb, summary in VERBS.items():
-        sub = verbs.add_parser(verb, parents=[common], help=summary, description=summary)
-        _module(verb).add_arguments(sub)
+        sub = verbs.add_parser(verb, parents=[common_options()], help=summary, description=summary)
+        if verb in words:
+            _module(verb).add_arguments(sub)
     return parser
 
 
@@ -58,7 +60,7 @@ def _module(verb: str):  # type: ignore[no-untyped-def]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments = make_parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
     try:
         code = _module(arguments.verb).run(arguments)
         sys.stdout.flush()

@@ -53,6 +53,9 @@ def _interrupt(_number: int, _frame: Any) -> None:
     raise KeyboardInterrupt
 
 
+VERDICT_COLOURS = {"trusted": "green", "degraded": "yellow", "invalid": "red"}
+
+
 def paint(text: str, colour: str) -> str:
     """Colour for a terminal; plain text elsewhere or where NO_COLOR is set."""
     codes = {"red": 31, "green": 32, "yellow": 33, "bold": 1}

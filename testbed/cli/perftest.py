@@ -13,7 +13,7 @@ emulated ones. The result document has (as JSON):
     latency_ns              post to completion of every measured message (write-lat)
     hosts                   by name: sent, resent, resent_by {nack, evidence, timer}, icrc_errors
     evs_out                 EVs that went out of use: host, peer, ev, plane, cause, at_ns
-    verified                checked_bytes, wrong_bytes
+    verified                checked_bytes, wrong_bytes, wrong_elements
     verdict                 word, reasons
     folder, wall_s
     failures                sentences, one for each queue pair that failed among them
@@ -24,9 +24,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from testbed.cli.output import paint
+from testbed.cli.output import VERDICT_COLOURS, paint
+from testbed.intent.options import format_binary_size
 from testbed.intent.run import RunRequest, from_document
-from testbed.units import format_time_ns
+from testbed.units import format_count, format_time_ns
 from topologies.names import host_name
 from workloads.statistics import summary
 from workloads.write_bandwidth import average_bps, peak_bps
@@ -40,9 +41,8 @@ LATENCY_HEADER = (
 _BANDWIDTH_COLUMNS = ("#bytes", "#iterations", "BW peak", "BW average", "MsgRate")
 _LATENCY_COLUMNS = ("#bytes", "#iterations", "t_min", "t_max", "t_typical", "t_avg", "t_stdev",
                     "99% ", "99.9% ")
-_LINE_CHARACTERS = 87  # as perftest's
+LINE_CHARACTERS = 87  # as perftest's
 _TITLES = {"write-bw": "RDMA_Write BW Test", "write-lat": "RDMA_Write Latency Test"}
-_COLOURS = {"trusted": "green", "degraded": "yellow", "invalid": "red"}
 _CAUSES = {"nack": "after a NACK", "evidence": "found missing by SACKs", "timer": "by timer"}
 _EVS_SHOWN = 8
 
@@ -53,25 +53,29 @@ def report(document: Mapping[str, Any]) -> str:
     """The whole text of one result, painted where stdout is a terminal."""
     request = from_document(document["parameters"])
     header = LATENCY_HEADER if request.kind == "write-lat" else BANDWIDTH_HEADER
-    rule = "-" * max(_LINE_CHARACTERS, len(header) + 1)
+    rule = "-" * max(LINE_CHARACTERS, len(header) + 1)
     table = _latency_table if request.kind == "write-lat" else _bandwidth_table
     lines = [rule, *_heading(document, request), rule, *table(document, request), rule,
              *_remarks(document, request)]
     return "".join(f"{line}\n" for line in lines)
 
 
-def progress_line(state: Mapping[str, Any], width: int) -> str:
+def progress_line(state: Mapping[str, Any], width: int, iters: int = 0) -> str:
     """How far a run is, on one line of at most ``width`` characters.
 
-    ``state``: phase (a word), emulated_ns, bytes_done, share (0..1), wall_s since it runs.
+    ``state``: phase (a word), emulated_ns, bytes_done, share (0..1), wall_s since it runs, and
+    of a collective ``turn``: bytes and iteration of ``iters``, from 0, below in the warm-up.
     Goodput is that of the whole run so far. What does not fit is left out from the right.
     """
     elapsed_ns, share = max(0, state["emulated_ns"]), state["share"]  # below 0: not begun
     parts = [f"{elapsed_ns / 1e6:.3f} ms emulated"]
     if state["phase"] != "running":
         parts = [f"{state['phase']} ...", *parts]
+    if turn := state.get("turn"):
+        parts.append(_turn(turn[0], turn[1], iters))
     if elapsed_ns > 0:
-        parts += [f"{state['bytes_done'] * 8 / elapsed_ns:.1f} Gb/s", f"{100 * share:.0f} %"]
+        goodput = [] if turn else [f"{state['bytes_done'] * 8 / elapsed_ns:.1f} Gb/s"]
+        parts += [*goodput, f"{100 * share:.0f} %"]
     if 0 < share < 1:
         parts.append(f"{_wall(state['wall_s'] * (1 - share) / share)} left")
     line = parts[0]
@@ -82,26 +86,42 @@ def progress_line(state: Mapping[str, Any], width: int) -> str:
     return line[:width]
 
 
+def _turn(size_bytes: int, iteration: int, iters: int) -> str:
+    size = spaced_size(size_bytes)
+    return f"{size}, warm-up" if iteration < 0 else f"{size}, iteration {iteration + 1} of {iters}"
+
+
+def spaced_size(size_bytes: int) -> str:
+    """``4 MiB``, as sentences have it."""
+    text = format_binary_size(size_bytes)
+    unit = text.lstrip("0123456789")
+    return f"{text.removesuffix(unit)} {unit}"
+
+
 def _heading(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
-    topology, tdf = document["topology"], document["tdf"]
     title = _TITLES[request.kind]
     arrow = "->"
     if request.is_bidirectional:
         title, arrow = title.replace("BW", "Bidirectional BW"), "<->"
     yield " " * 20 + title
+    yield remark("Hosts", f"{host_name(request.src)} {arrow} {host_name(request.dst)} on "
+                          f"{document['topology']['name']}")
+    yield remark("Number of qps", request.qps)
+    yield remark("Connection type", "MRC")
+    yield remark("TX depth", request.depth)
+    yield from surroundings(document)
+
+
+def surroundings(document: Mapping[str, Any]) -> Iterator[str]:
+    """Lines on what any workload ran on."""
+    topology, tdf = document["topology"], document["tdf"]
     rate = f"{topology['port_rate_bps'] / 1e9:g} Gb/s"
-    for name, value in (
-        ("Hosts", f"{host_name(request.src)} {arrow} {host_name(request.dst)} on "
-                  f"{topology['name']}"),
-        ("Number of qps", request.qps),
-        ("Connection type", "MRC"),
-        ("TX depth", request.depth),
-        ("Mtu", f"{topology['payload_bytes']}[B]"),
-        ("Link type", f"SRv6 over {topology['planes']} x {rate}"),
-        ("Data plane", document["dataplane"]),
-        ("Time dilation", f"{tdf:,} (1us emulated takes {format_time_ns(1000 * tdf)})"),
-    ):
-        yield f" {name:<15} : {value}"
+    yield remark("Mtu", f"{topology['payload_bytes']}[B]")
+    yield remark("Link type", f"SRv6 over {topology['planes']} x {rate}")
+    yield remark("Data plane", document["dataplane"])
+    if tdf is not None:  # the simulator has no clock to stretch
+        yield remark("Time dilation",
+                     f"{tdf:,} (1us emulated takes {format_time_ns(1000 * tdf)})")
 
 
 # --- Tables ----------------------------------------------------------------------------
@@ -109,14 +129,19 @@ def _heading(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
 
 def _bandwidth_table(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
     """Both directions are summed, as perftest does, and then told apart."""
-    rows = {f"{src} -> {dst}": _bandwidth(streams)
-            for (src, dst), streams in _directions(document["streams"]).items()}
+    return bandwidth_table(document["streams"], request.size_bytes)
+
+
+def bandwidth_table(streams: _Rows, size_bytes: int) -> Iterator[str]:
+    """The header, all streams together, and where there are several each pair of hosts."""
+    rows = {f"{src} -> {dst}": _bandwidth(found)
+            for (src, dst), found in directions(streams).items()}
     yield BANDWIDTH_HEADER
     together = [sum(column) for column in zip((0, 0, 0), *rows.values(), strict=True)]
-    yield _bandwidth_row(together, request)
+    yield _bandwidth_row(together, size_bytes)
     if len(rows) > 1:
         for direction, found in rows.items():
-            yield f"{_bandwidth_row(found, request)}  {direction}"
+            yield f"{_bandwidth_row(found, size_bytes)}  {direction}"
 
 
 def _bandwidth(streams: _Rows) -> tuple[int, float, float]:
@@ -125,11 +150,11 @@ def _bandwidth(streams: _Rows) -> tuple[int, float, float]:
     return messages, peak_bps(streams), average_bps(streams)
 
 
-def _bandwidth_row(found: Sequence[float], request: RunRequest) -> str:
+def _bandwidth_row(found: Sequence[float], size_bytes: int) -> str:
     messages, peak, average = found
     return _place(BANDWIDTH_HEADER, _BANDWIDTH_COLUMNS, (
-        str(request.size_bytes), f"{messages:.0f}", f"{peak / 1e9:.2f}", f"{average / 1e9:.2f}",
-        f"{average / (8e6 * request.size_bytes):.6f}"))
+        str(size_bytes), f"{messages:.0f}", f"{peak / 1e9:.2f}", f"{average / 1e9:.2f}",
+        f"{average / (8e6 * size_bytes):.6f}"))
 
 
 def _latency_table(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
@@ -153,7 +178,8 @@ def _place(header: str, columns: Sequence[str], values: Sequence[str]) -> str:
     return line.rstrip()
 
 
-def _directions(streams: _Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+def directions(streams: _Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """The streams of each (src, dst), in the order they first come."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in streams:
         found.setdefault((row["src"], row["dst"]), []).append(row)
@@ -165,32 +191,46 @@ def _directions(streams: _Rows) -> dict[tuple[str, str], list[Mapping[str, Any]]
 
 def _remarks(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
     if request.kind == "write-bw":
-        yield _remark("of the NIC rate", _share(document))
-    yield _remark("retransmissions", _resent(document["hosts"].values()))
+        yield remark("of the NIC rate", _share(document))
+    yield from remarks(document)
+
+
+def remarks(document: Mapping[str, Any]) -> Iterator[str]:
+    """Lines that stand below the table of any workload."""
+    yield remark("retransmissions", _resent(document["hosts"].values()))
     broken = sum(host["icrc_errors"] for host in document["hosts"].values())
     if broken:
-        yield _remark("corrupted", f"{_counted(broken, 'packet')} refused by the iCRC")
+        yield remark("corrupted", f"{format_count(broken, 'packet')} refused by the iCRC")
     yield from _evs_out(document["evs_out"])
-    yield _remark("bytes verified", _verified(document["verified"]))
-    yield _remark("wall clock", _wall(document["wall_s"]))
-    word = document["verdict"]["word"]
-    yield _remark("verdict", paint(word, _COLOURS[word]))
-    yield from (f"   {reason}" for reason in document["verdict"]["reasons"])
+    yield remark("bytes verified", _verified(document["verified"]))
+    yield remark("wall clock", _wall(document["wall_s"]))
+    yield from _verdict(document["verdict"])
     yield from (paint(f" problem         : {text}", "red") for text in _failures(document))
-    yield _remark("run folder", document["folder"])
+    if document["folder"] is not None:
+        yield remark("run folder", document["folder"])
 
 
-def _remark(name: str, text: str) -> str:
-    return f" {name:<15} : {text}"
+def remark(name: str, value: object) -> str:
+    """One line: ``wall clock      : 12 s``, after a blank."""
+    return f" {name:<15} : {value}"
+
+
+def _verdict(verdict: Mapping[str, Any] | None) -> Iterator[str]:
+    if verdict is None:
+        yield remark("verdict", "none, in the simulator nothing can be late")
+        return
+    word = verdict["word"]
+    yield remark("verdict", paint(word, VERDICT_COLOURS[word]))
+    yield from (f"   {reason}" for reason in verdict["reasons"])
 
 
 def _share(document: Mapping[str, Any]) -> str:
     topology = document["topology"]
     nominal_bps = topology["planes"] * topology["port_rate_bps"]
-    directions = _directions(document["streams"])
+    ways = directions(document["streams"])
     shares = [f"{100 * average_bps(streams) / nominal_bps:.1f} %"
-              + (f" {src} -> {dst}" if len(directions) > 1 else "")
-              for (src, dst), streams in directions.items()]
+              + (f" {src} -> {dst}" if len(ways) > 1 else "")
+              for (src, dst), streams in ways.items()]
     return f"{', '.join(shares) or 'nothing'} of {nominal_bps / 1e9:g} Gb/s"
 
 
@@ -204,11 +244,11 @@ def _resent(hosts: Any) -> str:
             causes[cause] = causes.get(cause, 0) + number
     told = [f"{number:,} {_CAUSES.get(cause, cause)}" for cause, number in causes.items() if number]
     because = f": {', '.join(told)}" if told else ""
-    return f"{resent:,} of {_counted(sent, 'packet')}{because}"
+    return f"{resent:,} of {format_count(sent, 'packet')}{because}"
 
 
 def _evs_out(evs: _Rows) -> Iterator[str]:
-    yield _remark("EVs taken out", f"{len(evs):,}" if evs else "none")
+    yield remark("EVs taken out", f"{len(evs):,}" if evs else "none")
     for row in evs[:_EVS_SHOWN]:
         yield (f"   {row['ev']} of plane {row['plane']}, {row['host']} -> {row['peer']}: "
                f"{row['cause']} at {format_time_ns(row['at_ns'])}")
@@ -218,14 +258,20 @@ def _evs_out(evs: _Rows) -> Iterator[str]:
 
 def _verified(verified: Mapping[str, Any]) -> str:
     checked, wrong = verified["checked_bytes"], verified["wrong_bytes"]
+    # Of iterations before the last only a count of elements is known.
+    if not wrong and (elements := verified.get("wrong_elements")):
+        return paint(f"{checked:,}, all right; before that {format_count(elements, 'element')} "
+                     "were wrong", "red")
     if wrong:
-        return paint(f"{wrong:,} of {_counted(checked, 'byte')} are wrong", "red")
+        return paint(f"{wrong:,} of {format_count(checked, 'byte')} are wrong", "red")
     return f"{checked:,}, all right" if checked else paint("none", "yellow")
 
 
 def _failures(document: Mapping[str, Any]) -> Iterator[str]:
-    """What went wrong; a queue pair that failed is told in any case."""
-    yield from document["failures"]
+    """What went wrong, as far as the verdict has not said so; a queue pair that failed is
+    told in any case."""
+    reasons = document["verdict"]["reasons"] if document["verdict"] else []
+    yield from (failure for failure in document["failures"] if failure not in reasons)
     if document["failures"]:
         return
     for row in document["streams"]:
@@ -233,10 +279,6 @@ def _failures(document: Mapping[str, Any]) -> Iterator[str]:
             yield (f"queue pair {row['connection']}, {row['src']} -> {row['dst']}, failed at "
                    f"{format_time_ns(failure['at_ns'])}: {failure['reason']} "
                    f"({failure['status']})")
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _wall(seconds: float) -> str:

@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from testbed.cli.output import paint, print_json, table
+from testbed.cli.output import VERDICT_COLOURS, paint, print_json, table
 from testbed.errors import UsageError
 from testbed.instance.client import Control
 from testbed.intent.names import parse_instance_name
 from testbed.units import format_time_ns
 
 _REFRESH_S = 1.0
-_COLOURS = {"trusted": "green", "degraded": "yellow", "invalid": "red"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +97,7 @@ def _run_lines(run: dict[str, Any]) -> Iterator[str]:
     name = f"run {run['number']} {run['what']}"
     verdict = run["verdict"]
     if run["phase"] == "done" and verdict:
-        yield f"{name}: {paint(verdict['word'], _COLOURS[verdict['word']])}"
+        yield f"{name}: {paint(verdict['word'], VERDICT_COLOURS[verdict['word']])}"
         yield from (f"  {reason}" for reason in verdict["reasons"])
         return
     if run["error"]:

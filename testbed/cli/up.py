@@ -21,6 +21,8 @@ from testbed.intent.topology import DEFAULT_TOPOLOGY, load_topology
 from topologies.graph import build_refusal
 from topologies.numbers import drain_rate_bps
 
+_SMALL_DRILL = "allreduce-t1-crash"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `up`."""
@@ -119,6 +121,8 @@ def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
     if ready["paths_checked"] < ready["paths_total"]:
         checked += f" (a sample of all {ready['paths_total']:,})"
     suffix = Layout(summary["name"]).name_option
+    drill = (f"drill run {_SMALL_DRILL}{suffix}" if summary["topology"] == DEFAULT_TOPOLOGY
+             else "drill list")
     tdf_note = "; every run chooses its own" if summary["tdf_is_assumed"] else ""
     print(f"{paint('ready', 'green')} in {summary['total_s']:.1f} s: {checked}")
     print(f"  data plane     {summary['dataplane_detail']}")
@@ -129,9 +133,10 @@ def _show_ready(summary: dict[str, Any], is_detached: bool) -> None:
         (f"status{suffix}", "what is up"),
         (f"probe h0 h{summary['hosts'] - 1}{suffix}", "every path between two hosts"),
         (f"run write-bw h0 h{summary['hosts'] - 1}{suffix}", "MRC at line rate, as ib_write_bw"),
-        (f"fail switch:p0-t1-0{suffix}", "crash a T1 (and `heal` it)"),
+        (drill, "break it on a script: verdict and report"),
+        (f"fail switch:p0-t1-0{suffix}", "break it by hand (and `heal` it)"),
         (f"down{suffix}", "take it all away"),
     ):
-        print(f"  sudo python -m testbed {command:<34} # {why}")
+        print(f"  sudo python -m testbed {command:<37} # {why}")
     if not is_detached:
         print("Ctrl-C takes it down.", flush=True)

@@ -36,7 +36,10 @@ from testbed.errors import TestbedError
 from testbed.fabric.bpf import CLASS_CONTROL, CLASS_DATA, PROGRAM_NAME
 from testbed.metrics.ports import Tally
 
-BURST_BYTES = 10_240  # lets a timer that fires late catch up
+# What may leave at once after a pause: lets a timer catch up that fires late by so much, and
+# no more, for frames that should follow each other must not leave together.
+BURST_NS = 1_000_000
+MAX_BURST_BYTES = 10_240
 # What HTB guarantees a leaf is sent out of turn and before the port has room: at 8 kbit/s
 # with the port's burst, 10 KB of control frames left at once (measured). One byte per
 # second is the least HTB knows, and leaves every frame in its turn.
@@ -149,16 +152,21 @@ def _ticks(size_bytes: int, bytes_per_s: int) -> int:
     return min(size_bytes * 10**9 // (bytes_per_s * _NS_PER_TICK), 0xFFFF_FFFF)
 
 
+def burst_bytes(drain_rate_bps: int) -> int:
+    """What a port of this rate lets go at once after a pause, but for the frame it begins with."""
+    return min(MAX_BURST_BYTES, drain_rate_bps * BURST_NS // (8 * 10**9))
+
+
 def _class(ifindex: int, handle: int, parent: int, *, rate_bps: int, ceil_bps: int,
-           burst_bytes: int, prio: int, is_new: bool) -> tcmsg:  # fmt: skip
+           burst: int, prio: int, is_new: bool) -> tcmsg:  # fmt: skip
     rate, ceil = rate_bps // 8, ceil_bps // 8
     parms = {
         "rate": rate,
         "rate_linklayer": _LINK_LAYER_ETHERNET,
         "ceil": ceil,
         "ceil_linklayer": _LINK_LAYER_ETHERNET,
-        "buffer": _ticks(burst_bytes, rate),
-        "cbuffer": _ticks(BURST_BYTES, ceil),
+        "buffer": _ticks(burst, rate),
+        "cbuffer": _ticks(burst_bytes(ceil_bps), ceil),
         "quantum": QUANTUM_BYTES,
         "prio": prio,
     }
@@ -169,11 +177,11 @@ def _class(ifindex: int, handle: int, parent: int, *, rate_bps: int, ceil_bps: i
 
 def _classes(ifindex: int, drain_rate_bps: int, *, is_new: bool) -> list[tcmsg]:
     port = _class(ifindex, _PORT_CLASS, _HTB, rate_bps=drain_rate_bps,
-                  ceil_bps=drain_rate_bps, burst_bytes=BURST_BYTES, prio=0,
+                  ceil_bps=drain_rate_bps, burst=burst_bytes(drain_rate_bps), prio=0,
                   is_new=is_new)  # fmt: skip
     leaves = [
         _class(ifindex, handle, _PORT_CLASS, rate_bps=LEAF_GUARANTEE_BPS,
-               ceil_bps=drain_rate_bps, burst_bytes=LEAF_BURST_BYTES, prio=prio,
+               ceil_bps=drain_rate_bps, burst=LEAF_BURST_BYTES, prio=prio,
                is_new=is_new)
         for prio, handle in enumerate((CLASS_CONTROL, CLASS_DATA))
     ]  # fmt: skip

@@ -1,7 +1,8 @@
 """`make bench`: bring-up, switch ports, the transport's and the simulator's speed.
 
 Tables only, no verdict: timings on a shared machine are for reading. Run as
-``python tests/bench [--repeat N] [--only up|ports|wire|transport|sim|run]``.
+``python tests/bench [--repeat N] [--only up|ports|wire|transport|sim|run|collectives|
+recording]``.
 """
 
 from __future__ import annotations
@@ -99,8 +100,25 @@ def bench_sim() -> None:
     mrc_sim_rate.main()
 
 
+def bench_collectives() -> None:
+    """Collectives on the fabric and in the simulator."""
+    import collectives
+
+    print("\nCollectives: emulated fabric beside the simulator\n")
+    collectives.main()
+
+
+def bench_recording() -> None:
+    """What it costs to write down what happens."""
+    import recording
+
+    print("\nRecording: CPU seconds of simulated runs without and with it, and an agent's work\n")
+    recording.main()
+
+
 BENCHES = {"ports": bench_ports, "wire": bench_wire, "transport": bench_transport,
-           "sim": bench_sim, "run": bench_run}
+           "sim": bench_sim, "run": bench_run,
+           "collectives": bench_collectives, "recording": bench_recording}
 
 
 def main() -> None:

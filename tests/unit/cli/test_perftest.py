@@ -13,6 +13,7 @@ from testbed.cli.perftest import (
     LATENCY_HEADER,
     progress_line,
     report,
+    spaced_size,
 )
 
 SIZE = 32_768
@@ -167,6 +168,12 @@ def test_verification(checked: int, wrong: int, told: str) -> None:
     assert remark(bandwidth(verified=verified), "bytes verified ") == told
 
 
+def test_what_was_wrong_before_the_last_iteration_is_told() -> None:
+    verified = {"checked_bytes": 4096, "wrong_bytes": 0, "wrong_elements": 2}
+    assert remark(bandwidth(verified=verified), "bytes verified ") == (
+        "4,096, all right; before that 2 elements were wrong")
+
+
 def test_the_verdict_comes_with_its_reasons_and_every_failure() -> None:
     failure = {"status": "RETRY_EXC_ERR", "reason": "no answer in time", "at_ns": 2_000_000}
     text = report(bandwidth(
@@ -240,3 +247,33 @@ def test_progress_before_and_after_there_is_something_to_expect(
     change: dict[str, Any], line: str
 ) -> None:
     assert progress_line({**STATE, **change}, 80) == line
+
+
+@pytest.mark.parametrize(("turn", "told"), [
+    ([4 << 20, 1], "4 MiB, iteration 2 of 4"), ([4 << 20, 0], "4 MiB, iteration 1 of 4"),
+    ([9000, -1], "9000 B, warm-up"),
+])
+def test_progress_of_a_collective_is_told_by_size_and_iteration(
+    turn: list[int], told: str
+) -> None:
+    line = progress_line({**STATE, "turn": turn}, 80, 4)
+    assert line == f"0.400 ms emulated  {told}  40 %  12 s left"
+
+
+def test_progress_without_a_turn_is_what_it_was() -> None:
+    assert progress_line({**STATE, "turn": None}, 60, 4) == progress_line(STATE, 60)
+
+
+@pytest.mark.parametrize(("size_bytes", "text"), [
+    (1, "1 B"), (1536, "1536 B"), (64 << 10, "64 KiB"), (3 << 20, "3 MiB"),
+])
+def test_sizes_in_sentences(size_bytes: int, text: str) -> None:
+    assert spaced_size(size_bytes) == text
+
+
+def test_a_simulation_has_no_verdict_no_dilation_and_no_folder() -> None:
+    text = report(bandwidth(verdict=None, tdf=None, folder=None))
+    assert remark(bandwidth(verdict=None, folder=None), "verdict        ") == (
+        "none, in the simulator nothing can be late")
+    assert "dilation" not in text
+    assert "folder" not in text

@@ -197,6 +197,9 @@ def test_a_mistake_begins_nothing(
     ({"verdict": {"word": "invalid", "reasons": ["later"]}}, 1),
     ({"verified": {"checked_bytes": 5, "wrong_bytes": 1}}, 1),
     ({"failures": ["queue pair 3 failed"]}, 1),
+    ({"verified": {"checked_bytes": 5, "wrong_bytes": 0, "unchecked": 1}}, 1),
+    ({"is_complete": False}, 1),
+    ({"is_complete": True}, 0),
 ])
 def test_exit_codes(
     instance: Instance, changes: dict[str, Any], code: int, capsys: pytest.CaptureFixture[str]
@@ -382,3 +385,215 @@ def test_ctrl_c_clears_the_line_of_progress(
     main(["run", "write-bw", "h0", "h3"])
     before, _, _ = terminal.getvalue().partition("ending the run")
     assert before.endswith("\r\033[K")
+
+
+# --- Other workloads ---------------------------------------------------------------------
+
+
+COLLECTIVE = {
+    **RESULT, "kind": "collective", "operation": "allreduce", "algorithm": "ring",
+    "dtype": "float", "redop": "sum", "ranks": ["h0", "h1"], "sizes": [],
+    "parameters": {"workload": "allreduce", "algo": "ring", "qps": 4, "channels": 1,
+                   "segment": "64KiB", "warmup": 1, "iters": 4, "placement": "local"},
+}
+TRAINING = {
+    **RESULT, "kind": "training", "ranks": ["h0", "h1"], "steps": [],
+    "training": {"steps_per_s": 0.0, "undisturbed_steps_per_s": None, "loss_share": None,
+                 "slowest_step": None, "baseline": "median of this run"},
+    "parameters": {"workload": "train", "gradients": "1MiB", "buckets": 1, "compute": "1ms",
+                   "jitter": "5%", "placement": "local", "dtype": "float", "algo": "ring",
+                   "qps": 4},
+}
+PERMUTATION = {**RESULT, "parameters": {
+    "workload": "permutation", "size": "32KiB", "qps": 4, "depth": 128, "hosts": ["h0", "h1"],
+    "placement": "local"}}
+
+
+@pytest.mark.parametrize(("words", "found", "told"), [
+    (["write-bw", "h0", "h3"], RESULT, "RDMA_Write BW Test"),
+    (["allreduce"], COLLECTIVE, "# Avg bus bandwidth    : N/A"),
+    (["train"], TRAINING, "Data-parallel training"),
+    (["permutation"], PERMUTATION, "RDMA_Write Permutation BW Test"),
+])
+def test_every_workload_has_its_table(
+    instance: Instance, words: list[str], found: dict[str, Any], told: str,
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    instance.states = [state("done", result=found)]
+    assert main(["run", *words]) == 0
+    assert told in capsys.readouterr().out
+    (asked,) = instance.asked("run_start")
+    assert asked["request"]["workload"] == words[0]
+
+
+@pytest.mark.parametrize("words", [
+    ["write-bw", "h0", "h3", "-q", "2", "--tdf", "9"],
+    ["write-bw", "-q", "2", "h0", "h3", "--tdf", "9"],
+    ["write-bw", "h0", "-q", "2", "--tdf", "9", "h3"],
+    ["-q", "2", "write-bw", "--tdf", "9", "h0", "h3"],
+])
+def test_hosts_may_stand_anywhere(instance: Instance, words: list[str]) -> None:
+    assert main(["run", *words]) == 0
+    (asked,) = instance.asked("run_start")
+    request = asked["request"]
+    assert [request[key] for key in ("src", "dst", "qps", "tdf")] == ["h0", "h3", 2, 9]
+
+
+def test_an_option_nobody_knows_is_refused(
+    instance: Instance, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["run", "write-bw", "h0", "--qqs", "2", "h3"])
+    assert left.value.code == 2
+    assert "unrecognized arguments: --qqs" in capsys.readouterr().err
+    assert instance.calls == []
+
+
+def test_a_collective_in_full(instance: Instance, tmp_path: Path) -> None:
+    instance.states = [state("done", result=COLLECTIVE)]
+    assert main(["run", "allreduce", "--sizes", "1M,2M", "-n", "3", "-w", "2", "--hosts", "h3,h0",
+                 "-d", "bfloat16", "--algo", "tree", "--channels", "2", "--segment", "128K",
+                 "--pcap", "--out", str(tmp_path)]) == 0
+    (asked,) = instance.asked("run_start")
+    assert asked["request"] == {
+        "workload": "allreduce", "sizes": ["1MiB", "2MiB"], "iters": 3, "warmup": 2,
+        "hosts": ["h3", "h0"], "placement": "given", "dtype": "bfloat16", "algo": "tree",
+        "qps": 4, "channels": 2, "segment": "128KiB", "seed": 1, "snap": "256B", "tdf": "auto",
+        "capture": True, "recalibrate": False}
+
+
+@pytest.mark.parametrize("found", [
+    {**COLLECTIVE, "sizes": [{"size_bytes": 8, "count": 2, "time_ns": 1, "median_ns": 1,
+                              "slowest_ns": 1, "lost_ns": 0,
+                              "algbw_bytes_per_s": 8e9, "busbw_bytes_per_s": 8e9, "wrong": 1}]},
+    {**COLLECTIVE, "failures": ["rank 1 (h1) was lost"]},
+    {**COLLECTIVE, "verified": {"checked_bytes": 5, "wrong_bytes": 1}},
+])
+def test_a_collective_that_is_wrong_is_told_by_its_exit_code(
+    instance: Instance, found: dict[str, Any]
+) -> None:
+    instance.states = [state("done", result=found)]
+    assert main(["run", "allreduce"]) == 1
+
+
+def test_progress_of_a_collective(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = make_terminal(monkeypatch)
+    instance.states = [state(turn=[4 << 20, 1]), state("done", result=COLLECTIVE)]
+    main(["run", "allreduce", "--iters", "7"])
+    assert "4 MiB, iteration 2 of 7" in terminal.getvalue()
+
+
+def test_the_run_to_compare_with_is_found_from_anywhere(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    instance.states = [state("done", result=TRAINING)]
+    main(["run", "train", "--against", "runs/quiet"])
+    (asked,) = instance.asked("run_start")
+    assert asked["request"]["against"] == str(tmp_path / "runs" / "quiet")
+
+
+# --- Spec files --------------------------------------------------------------------------
+
+
+def spec_file(folder: Path, text: str) -> str:
+    path = folder / "lab.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_spec_is_run_with_what_was_typed_laid_over_it(
+    instance: Instance, tmp_path: Path
+) -> None:
+    path = spec_file(tmp_path, "workload: write-bw\nsrc: h0\ndst: h3\nduration: 2ms\nqps: 2\n"
+                               "topology: tiny\ntdf: 500\n")
+    assert main(["run", path, "-n", "9", "--pcap", "--tdf", "700"]) == 0
+    (asked,) = instance.asked("run_start")
+    request = asked["request"]
+    assert "duration" not in request
+    assert "topology" not in request
+    assert [request[key] for key in ("iters", "qps", "tdf", "capture")] == [9, 2, 700, True]
+
+
+@pytest.mark.parametrize(("text", "words", "sentence"), [
+    ("workload: train\ntopology: quad\n", [],
+     "this spec is for quad, but instance 'lab' is tiny: run `testbed up quad` first"),
+    ("workload: train\nsteps: 0\n", [], "lab.yaml:2: steps 0 is not allowed: use 1 to 1000"),
+    ("workload: train\nhosts: [h9, h0]\n", [],
+     "lab.yaml:2: hosts: host h9 does not exist: tiny has"),
+    ("workload: train\nhosts: [h1, h0]\n", ["--hosts", "h9,h0"],
+     "--hosts: host h9 does not exist: tiny has"),
+    ("workload: write-bw\nsrc: h0\ndst: h1\niters: 4\nduration: 1ms\n", [],
+     "lab.yaml:4: iters and "),
+    ("workload: train\nmicrobatches: 4\n", [],
+     "lab.yaml:2: microbatches is of no use without pipeline"),
+    ("workload: train\n", ["h0"], "says by itself which hosts take part: leave out h0"),
+    ("workload: train\n", ["--topology", "tiny"], "--topology is for simulations"),
+])
+def test_a_spec_that_does_not_fit_begins_nothing(
+    instance: Instance, tmp_path: Path, text: str, words: list[str], sentence: str,
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", spec_file(tmp_path, text), *words, "--name", "lab"]) == 2
+    assert sentence in capsys.readouterr().err
+    assert instance.asked("run_start") == []
+
+
+# --- Simulations -------------------------------------------------------------------------
+
+
+class Simulator:
+    """Stands in for `testbed.instance.simulated`; what it was asked is kept."""
+
+    def __init__(self, found: dict[str, Any]) -> None:
+        self.found = {**found, "verdict": None, "tdf": None}
+        self.asked: list[tuple[Any, str]] = []
+        self.places: list[tuple[str, Path]] = []
+
+    def simulate(self, request: Any, spec: Any, what: str, parent: Path,
+                 owner: Any) -> dict[str, Any]:
+        self.asked.append((request, spec.name))
+        self.places.append((what, parent))
+        return {**self.found, "folder": str(parent / what)}
+
+
+@pytest.fixture
+def simulator(monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    simulator = Simulator(COLLECTIVE)
+    monkeypatch.setattr(run, "import_module", lambda _name: simulator)
+    return simulator
+
+
+@pytest.mark.parametrize(("words", "topology"), [
+    ([], "quad"), (["--topology", "tiny"], "tiny"),
+])
+def test_a_simulation_needs_no_instance(
+    instance: Instance, simulator: Simulator, words: list[str], topology: str,
+    capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "allreduce", "--hosts", "2", "--sim", *words]) == 0
+    ((request, name),) = simulator.asked
+    assert (request.hosts, name) == ((0, 1), topology)
+    assert instance.names == []
+    told = capsys.readouterr()
+    assert "# verdict         : none, in the simulator nothing can be late" in told.out
+    assert told.err == f"simulating allreduce-2 on {topology}\n"
+    assert simulator.places == [("allreduce-2-sim", Path("runs"))]
+    assert "# run folder      : runs/allreduce-2-sim\n" in told.out
+
+
+def test_a_simulation_of_a_spec_is_on_its_topology(
+    simulator: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spec_file(tmp_path, "workload: allreduce\ntopology: octo\n")
+    assert main(["run", path, "--sim", "--json"]) == 0
+    assert simulator.asked[0][1] == "octo"
+    found = json.loads(capsys.readouterr().out)
+    assert found == {**simulator.found, "folder": "runs/allreduce-8-sim"}
+    main(["run", path, "--sim", "--topology", "tiny"])
+    assert simulator.asked[1][1] == "tiny"
+
+
+def test_a_simulation_that_went_wrong_has_the_same_exit_code(simulator: Simulator) -> None:
+    simulator.found["failures"] = ["rank 1 (h1) was lost"]
+    assert main(["run", "allreduce", "--sim"]) == 1
