@@ -21,7 +21,7 @@ from testbed.instance.client import Control
 from testbed.instance.runfolder import Owner
 from testbed.intent.collective import CollectiveRequest
 from testbed.intent.names import parse_instance_name
-from testbed.intent.options import Label, RawRequest, option_name
+from testbed.intent.options import Label, RawRequest, option_name, require_none
 from testbed.intent.run import RunRequest
 from testbed.intent.topology import DEFAULT_TOPOLOGY, load_topology
 from testbed.intent.traffic import TrafficRequest
@@ -29,6 +29,7 @@ from testbed.intent.train import TrainRequest
 from testbed.intent.workload import (
     KINDS,
     Request,
+    Spec,
     from_document,
     read_spec,
     require_topology,
@@ -136,7 +137,9 @@ def _accept_hosts_anywhere(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 where the result is wrong or not whole, a queue pair failed or the run is
     invalid."""
-    document, label = _spec_document(arguments)
+    document, label, faults = _spec_document(arguments)
+    if faults and document is not None:
+        _refuse(Spec(document, label, faults), arguments)
     if arguments.sim:
         return _simulate(arguments, document, label)
     if arguments.topology is not None:
@@ -158,9 +161,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _simulate(arguments: argparse.Namespace, document: Mapping[str, Any] | None,
               label: Label) -> int:
-    named = arguments.topology
-    meant = topology_of(document) if document is not None and named is None else None
-    spec = meant or load_topology(named or DEFAULT_TOPOLOGY)
+    spec = _simulated_topology(arguments, document)
     request = _request(arguments, document, label, spec)
     simulate = import_module("testbed.instance.simulated").simulate  # nobody else needs it
     note(f"simulating {request.what} on {spec.name}")
@@ -168,25 +169,48 @@ def _simulate(arguments: argparse.Namespace, document: Mapping[str, Any] | None,
     return _show(arguments, request, result)
 
 
+def _simulated_topology(arguments: argparse.Namespace,
+                        document: Mapping[str, Any] | None) -> ClosSpec:
+    named = arguments.topology
+    meant = topology_of(document) if document is not None and named is None else None
+    return meant or load_topology(named or DEFAULT_TOPOLOGY)
+
+
 # --- What is asked -----------------------------------------------------------------------
 
 
-def _spec_document(arguments: argparse.Namespace) -> tuple[dict[str, Any] | None, Label]:
-    """What the spec file says, with the options that were typed laid over it, and what its keys
-    are called: a place in the file, or an option."""
+def _spec_document(
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, Any] | None, Label, tuple[str, ...]]:
+    """What the spec file says, with the options that were typed laid over it; what its keys are
+    called: a place in the file, or an option; what is wrong with it."""
     path = arguments.workload
     if "/" not in path and not path.endswith((".yaml", ".yml")):
-        return None, option_name
+        return None, option_name, ()
     if arguments.operands:
         raise UsageError(f"{path} says by itself which hosts take part: leave out "
                          f"{' '.join(arguments.operands)}")
-    document, where = read_spec(path)
+    document, where, faults = read_spec(path)
     typed = {**_texts(arguments), **dict.fromkeys(_flags(arguments), True)}
     if arguments.tdf is not None:
         typed["tdf"] = arguments.tdf
     for key in typed:
         document.pop(_EXCLUSIVE.get(key, ""), None)
-    return {**document, **typed}, lambda key: option_name(key) if key in typed else where(key)
+    return ({**document, **typed},
+            lambda key: option_name(key) if key in typed else where(key), faults)
+
+
+def _refuse(asked: Spec, arguments: argparse.Namespace) -> None:
+    """Raises UsageError for a file with faults, with what its topology adds where there is one."""
+    try:
+        if arguments.sim:
+            topology = _simulated_topology(arguments, asked.document)
+        else:
+            with Control(parse_instance_name(arguments.name)) as control:
+                topology = ClosSpec(**control.call("nodes")["spec"])
+    except TestbedError:
+        require_none(asked.faults, f"spec {arguments.workload}")
+    from_document(asked.document, topology, asked.where, asked.faults)
 
 
 def _request(arguments: argparse.Namespace, document: Mapping[str, Any] | None, label: Label,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from testbed.errors import MachineError, TestbedError
@@ -101,18 +103,30 @@ class Cgroup:
         return total
 
     def _is_populated(self) -> bool:
-        try:
+        with _unless_gone():
             return "populated 1" in (self.path / "cgroup.events").read_text()
-        except FileNotFoundError:
-            return False
+        return False
 
     def _signal_all(self) -> None:
         # cgroup.kill came with Linux 5.14; before that, each pid in turn.
         killer = self.path / "cgroup.kill"
         if killer.exists():
-            with contextlib.suppress(FileNotFoundError):
+            with _unless_gone():
                 killer.write_text("1")
             return
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Do nothing where the cgroup was removed meanwhile, by an `up` that ended itself, say.
+
+    A file that was open at that moment says ENODEV.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise

@@ -58,21 +58,25 @@ def resolve(raw: RawRequest, spec: ClosSpec, label: Label = option_name) -> Requ
     return request
 
 
-def from_document(document: Mapping[str, Any], spec: ClosSpec, label: Label = str) -> Request:
+def from_document(document: Mapping[str, Any], spec: ClosSpec, label: Label = str,
+                  known: Collection[str] = ()) -> Request:
     """Read what ``to_document`` wrote, or a person in its manner; see `resolve`.
 
     What a run's spec.yaml has besides (its topology, the version of its schema) is left to
-    others. ``label`` says what a key is called where it was written (`Spec.where`). Raises
-    UsageError that lists everything wrong.
+    others. ``label`` says what a key is called where it was written (`Spec.where`), ``known``
+    are the faults that were found there (`Spec.faults`). Raises UsageError that lists
+    everything wrong.
     """
-    faults: list[str] = []
     about = {key: value for key, value in document.items() if key not in _ABOUT}
     kind = about.get("workload")
     if not isinstance(kind, str):
+        require_none(list(known))
         raise UsageError("workload is missing: add 'workload: ...', one of " + ", ".join(KINDS))
-    raw = raw_of(about, TABLES.get(_nearest(kind), TABLES["write-bw"]), _KEYS, faults)
+    shape: list[str] = []  # what the reader of a file has found already, and said where
+    raw = raw_of(about, TABLES.get(_nearest(kind), TABLES["write-bw"]), _KEYS, shape)
     request, found = _resolve(raw, spec, label)
-    require_none(faults + found)
+    new = [fault for fault in found if not any(said.endswith(fault) for said in known)]
+    require_none([*(known or shape), *new])
     assert request is not None
     return request
 
@@ -139,17 +143,19 @@ def _listed(words: list[str]) -> str:
 
 
 class Spec(NamedTuple):
-    """A spec file: its document, and where each key was, as ``file:line: key``."""
+    """A spec file: its document, where each key was, as ``file:line: key``, and what is wrong
+    with it on any topology, each with file and line."""
 
     document: dict[str, Any]
     where: Label
+    faults: tuple[str, ...]
 
 
 def read_spec(path: str | Path) -> Spec:
-    """Read a YAML file; `from_document` takes it further.
+    """Read a YAML file; `from_document` takes it further, with the topology and the faults.
 
-    Unknown and repeated keys, values of the wrong shape, those no topology would allow and
-    topologies that are none are refused with file and line. Raises UsageError that lists all.
+    Faults are unknown and repeated keys, values of the wrong shape, those no topology would
+    allow and topologies that are none. Raises UsageError for what cannot be read at all.
     """
     source = _Source(str(path))
     document, faults = source.read(_read_text(Path(path)))
@@ -157,14 +163,16 @@ def read_spec(path: str | Path) -> Spec:
     if str(version) != str(SPEC_VERSION):
         raise UsageError(f"spec {path} is of version {version}, and this testbed reads version "
                          f"{SPEC_VERSION}: use the testbed that made the run")
-    require_none(faults, f"spec {path}")
-    return Spec(document, source.label)
+    return Spec(document, source.label, tuple(faults))
 
 
 def load_spec(path: str | Path) -> tuple[dict[str, Any], str | None]:
-    """The document of a YAML file, and the name of the topology it is for, if it says so;
-    see `read_spec`."""
-    document, _ = read_spec(path)
+    """The document of a YAML file, and the name of the topology it is for, if it says so.
+
+    Raises UsageError that lists all its faults; see `read_spec`.
+    """
+    document, _, faults = read_spec(path)
+    require_none(faults, f"spec {path}")
     about = document.get("topology")
     name = about.get("name") if isinstance(about, dict) else about
     return document, name

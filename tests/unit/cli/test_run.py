@@ -539,6 +539,29 @@ def test_a_spec_that_does_not_fit_begins_nothing(
     assert instance.asked("run_start") == []
 
 
+TWO_FAULTS = "workload: write-bw\nsrc: h0\ndst: h99\nsize: 4TB\ndurration: 1ms\n"
+
+
+def test_faults_of_a_file_and_of_its_topology_are_told_together(
+    instance: Instance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", spec_file(tmp_path, TWO_FAULTS), "--name", "lab"]) == 2
+    told = capsys.readouterr().err
+    assert "lab.yaml:5: there is no key 'durration', did you mean 'duration'?" in told
+    assert "host h99 does not exist: tiny has" in told
+    assert "lab.yaml:4: size" in told
+    assert told.count("durration") == told.count("4TB") == 1
+
+
+def test_faults_of_a_file_are_told_where_no_instance_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", spec_file(tmp_path, TWO_FAULTS), "--name", "nobody"]) == 2
+    told = capsys.readouterr().err
+    assert "there is no key 'durration'" in told
+    assert "h99" not in told
+
+
 # --- Simulations -------------------------------------------------------------------------
 
 
