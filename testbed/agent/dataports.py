@@ -23,8 +23,9 @@ OnFrame = Callable[[Port, memoryview, int], None]
 OnCarrier = Callable[[Port, bool], None]
 
 # How long the agent lets pass between two looks; what is due meanwhile is done together, and
-# leaves so much late. A tenth of a link delay, but not above half a millisecond of wall clock
-# unless that is less than a fortieth: a wake costs the same at any dilation.
+# leaves so much late. A tenth of a link delay where much is on its way; else, for latency is
+# measured then, not above half a millisecond of wall clock unless that is less than a fortieth:
+# a wake costs the same at any dilation.
 _LEAST_SHARE, _MOST_SHARE = 40, 10  # of a link delay: one over this
 _PAUSE_NS = 500_000
 _MOST_CALLS = 64  # for one port: the rest comes with the next look
@@ -105,7 +106,8 @@ class DataPorts:
         self._watch(not is_busy)
         if due_at_ns is None or not is_busy:
             return due_at_ns
-        pause_ns = _pause_ns(driver.timing.link_delay_ns * driver.timing.clock.tdf)
+        pause_ns = _pause_ns(driver.timing.link_delay_ns * driver.timing.clock.tdf,
+                             driver.is_crowded)
         return min(max(due_at_ns, self._woke_at_ns + pause_ns), now_ns + lookahead_ns)
 
     def _watch(self, is_wanted: bool) -> None:
@@ -122,6 +124,8 @@ class DataPorts:
             self._on_carrier(self._by_slot[change.index], change.has_carrier)
 
 
-def _pause_ns(link_delay_wall_ns: int) -> int:
-    return min(max(_PAUSE_NS, link_delay_wall_ns // _LEAST_SHARE),
-               link_delay_wall_ns // _MOST_SHARE)
+def _pause_ns(link_delay_wall_ns: int, is_crowded: bool) -> int:
+    longest_ns = link_delay_wall_ns // _MOST_SHARE
+    if is_crowded:
+        return longest_ns
+    return min(max(_PAUSE_NS, link_delay_wall_ns // _LEAST_SHARE), longest_ns)

@@ -30,6 +30,7 @@ from testbed.transport.driven import Driven
 from topologies.numbers import ETHERNET_BYTES, HOP_LIMIT, data_frame_bytes, drain_rate_bps
 
 CATCH_UP_FRAMES = 8
+_CROWD = 16  # events under way: more than one message at a time ever has
 
 _HOP_LIMIT_AT = ETHERNET_BYTES + 7  # in the outer IPv6 header
 _HOP_LIMITS = 256
@@ -127,6 +128,11 @@ class Driver:
     def is_quiet(self) -> bool:
         """Nothing is being sent and nothing has arrived: only a deadline may be waiting."""
         return not self._events
+
+    @property
+    def is_crowded(self) -> bool:
+        """Much is on its way, as in bulk traffic; never while one short message is."""
+        return len(self._events) > _CROWD
 
     # --- In ----------------------------------------------------------------------------
 

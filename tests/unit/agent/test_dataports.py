@@ -43,10 +43,11 @@ class Bench:
         self.on_frame(port.config.plane)
 
     def pace(self, due_at_ns: int | None, lookahead_ns: int = LOOKAHEAD_NS,
-             tdf: int = 1_000) -> int | None:
+             tdf: int = 1_000, is_crowded: bool = False) -> int | None:
         timing = SimpleNamespace(link_delay_ns=1_000, clock=SimpleNamespace(tdf=tdf))
         driver: Any = SimpleNamespace(
-            next_due_wall_ns=lambda: due_at_ns, lookahead_ns=lookahead_ns, timing=timing)
+            next_due_wall_ns=lambda: due_at_ns, lookahead_ns=lookahead_ns, timing=timing,
+            is_crowded=is_crowded)
         return self.data.pace(cast(Driver, driver))
 
     def is_woken(self, within_ms: int) -> bool:
@@ -155,6 +156,14 @@ def test_the_pause_is_short_in_emulated_time_and_not_needlessly_short_on_the_wal
 ) -> None:
     bench.data.read()
     assert bench.pace(clock.now_ns, 10**9, tdf) == clock.now_ns + pause_ns
+
+
+@pytest.mark.parametrize("tdf", [1_000, 20_000, 200_000])
+def test_in_a_crowd_it_looks_ten_times_per_link_delay(
+    bench: Bench, clock: Clock, tdf: int
+) -> None:
+    bench.data.read()
+    assert bench.pace(clock.now_ns, 10**9, tdf, is_crowded=True) == clock.now_ns + 100 * tdf
 
 
 def test_the_pause_counts_from_when_it_woke_not_from_when_it_asks(

@@ -254,6 +254,16 @@ def test_when_to_look_again() -> None:
     assert not bench.driver.is_quiet
 
 
+def test_a_crowd_is_more_than_one_short_message_has_under_way() -> None:
+    bench = Bench()
+    bench.look(0)
+    crowded = []
+    for number in range(20):
+        bench.driver.arrive(0, frame(2, bytes([number])), bench.wall_ns)
+        crowded.append(bench.driver.is_crowded)
+    assert crowded == [False] * 16 + [True] * 4
+
+
 def test_a_capture_sees_what_leaves_and_what_arrives_at_its_time() -> None:
     bench = Bench()
     bench.give(1, port=1)
