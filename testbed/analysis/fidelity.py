@@ -32,6 +32,8 @@ class Evidence:
     lost_ns         by NIC port: how long it stood still with frames to send because its
                     agent was late
     drain_error     by switch port: ratio by which it fell behind its rate (0.02 is 2 %)
+    switch_lateness by switch: how late it was to read what had reached it, every time somebody
+                    looked and something waited; none where a data plane cannot tell
     idle_cores      cores of ``cores`` that had nothing to do, on average
     unexplained     by place: frames missing from the balance (below 0: too many)
     kernel_drops    by port: frames the kernel dropped before an agent read them
@@ -46,6 +48,7 @@ class Evidence:
     drain_error: Mapping[str, float]
     idle_cores: float
     cores: int
+    switch_lateness: Mapping[str, Lateness] = field(default_factory=dict)
     unexplained: Mapping[str, int] = field(default_factory=dict)
     kernel_drops: Mapping[str, int] = field(default_factory=dict)
     late_events_ns: Mapping[str, int] = field(default_factory=dict)
@@ -58,6 +61,8 @@ class Evidence:
         return {
             **{name: getattr(self, name) for name in names},
             "lateness": {host: found.to_dict() for host, found in self.lateness.items()},
+            "switch_lateness": {
+                switch: found.to_dict() for switch, found in self.switch_lateness.items()},
             **{name: dict(getattr(self, name)) for name in by_place},
             "failures": list(self.failures),
         }
@@ -114,6 +119,10 @@ def _latest(evidence: Evidence) -> dict[str, float]:
     return {host: found.max_ns for host, found in evidence.lateness.items()}
 
 
+def _switch_p90(evidence: Evidence) -> dict[str, float]:
+    return {switch: found.quantile_ns(0.9) for switch, found in evidence.switch_lateness.items()}
+
+
 def _nic_rate_error(evidence: Evidence) -> dict[str, float]:
     return {port: lost / evidence.duration_ns for port, lost in evidence.lost_ns.items()}
 
@@ -135,6 +144,9 @@ _TABLE = (
               "the agent of {where} was {measured} late or more one time in a hundred"),
     _Quantity("lateness max", _latest, "rtt", Fraction(1), Fraction(3),
               "the agent of {where} was once {measured} late"),
+    _Quantity("switch lateness p90", _switch_p90, "rtt", Fraction(1, 10), Fraction(3, 10),
+              "switch {where} was {measured} late or more with what had reached it, one time "
+              "in ten"),
     _Quantity("NIC rate error", _nic_rate_error, "share", Fraction(1, 100), Fraction(3, 100),
               "NIC port {where} stood still for {measured} of the run with frames to send, "
               "because its agent was late"),

@@ -9,6 +9,7 @@ listens already.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from testbed.fabric.linuxplane import LinuxPlane
 from testbed.fabric.namespaces import mount
 from testbed.fabric.nodes import LinuxNode, OvsNode, record_links, start_nodes
 from testbed.fabric.ovs import Bridge, PrivateOvs
-from testbed.fabric.packet_sockets import raise_packet_buffers, socket_drops
+from testbed.fabric.packet_sockets import raise_packet_buffers, socket_backlogs, socket_drops
 from testbed.fabric.portmap import PortConfig, PortMap
 from testbed.fabric.wiring import Wiring
 from testbed.forwarding.plan import Plan
@@ -159,6 +160,20 @@ class Fabric:
                                "take the instance down and up again")
         return {slot: found[slot] for slot in self.graph.slots}
 
+    def lag_bytes(self, slot: int) -> int:
+        """By how much a switch port is behind its model for certain, in bytes; below 0 if not.
+
+        The port program knows what should be waiting by now, the qdisc what is. The two cannot
+        be read at one instant: what the port may have sent between them is in its favour.
+        """
+        netlink, node = self.wiring.netlink, self.graph.port(slot).node
+        began_ns = time.monotonic_ns()
+        waiting = netlink.run(lambda: shaping.read_waiting(netlink.socket(node), slot))
+        seen = self.ports.read(slot)
+        took_ns = time.monotonic_ns() - began_ns
+        return (waiting.bytes - seen.control_queue_bytes - seen.data_queue_bytes
+                - self.base_config(slot).drain_rate_bps * took_ns // 8_000_000_000)
+
     def balance(self) -> dict[int, Tally]:
         """Passed by the program and neither transmitted nor waiting, by slot.
 
@@ -183,11 +198,20 @@ class Fabric:
     def receive_drops(self) -> dict[str, int]:
         """Frames lost in Open vSwitch's receive sockets, by switch; 0 or results are invalid."""
         found = {switch.name: 0 for switch in self.graph.switches}
-        slots = self.graph.slots
-        sockets = {slot: fd for slot, fd in self._packet_sockets.items() if slot in slots}
-        for slot, frames in socket_drops(sockets).items():
+        for slot, frames in socket_drops(self._receive_sockets()).items():
             found[self.graph.port(slot).node] += frames
         return found
+
+    def unread_bytes(self) -> dict[int, int]:
+        """About how many bytes wait in Open vSwitch's receive sockets, by slot; {} without.
+
+        Frames that have crossed a link and that the switch has not come to look at yet.
+        """
+        return socket_backlogs(self._receive_sockets())
+
+    def _receive_sockets(self) -> dict[int, int]:
+        slots = self.graph.slots
+        return {slot: fd for slot, fd in self._packet_sockets.items() if slot in slots}
 
     def lost_inside(self) -> dict[str, int]:
         """Frames that entered a switch and were offered to none of its ports, by switch.

@@ -1,4 +1,4 @@
-"""The packet sockets of another process: enlarge, count what they lost, close together.
+"""The packet sockets of another process: enlarge, see what waits and what was lost, close.
 
 Userspace Open vSwitch reads each port through an AF_PACKET socket of the default
 size, which holds 24 full data frames; what arrives beyond that while it is busy
@@ -31,7 +31,8 @@ SO_DOMAIN = 39
 SO_MEMINFO = 55
 
 MEMINFO = struct.Struct("=9I")
-MEMINFO_DROPS = 8
+MEMINFO_WAITING, MEMINFO_DROPS = 0, 8
+CHARGE = 2  # what the kernel charges for a frame, over its bytes: 8,448 for 4,260, say
 SOCKADDR_LL = struct.Struct("=HHiHBB8s")  # family, protocol, ifindex, ...; packet(7)
 SOCKADDR_LL_IFINDEX = 2
 
@@ -75,7 +76,17 @@ def socket_drops(descriptors: Mapping[int, int]) -> dict[int, int]:
     A duplicate is the same socket, so these are Open vSwitch's own losses. The kernel
     counts in 32 bits. OSError where a descriptor is not an open socket.
     """
-    return {ifindex: _drops(descriptor) for ifindex, descriptor in descriptors.items()}
+    return {ifindex: _memory(descriptor)[MEMINFO_DROPS]
+            for ifindex, descriptor in descriptors.items()}
+
+
+def socket_backlogs(descriptors: Mapping[int, int]) -> dict[int, int]:
+    """About how many bytes of frames wait to be read now, by interface index.
+
+    Half of what the kernel charges for them; short frames count two or three times.
+    """
+    return {ifindex: _memory(descriptor)[MEMINFO_WAITING] // CHARGE
+            for ifindex, descriptor in descriptors.items()}
 
 
 def hold_sockets(pid: int) -> list[int]:
@@ -97,13 +108,13 @@ def close_sockets(descriptors: Iterable[int]) -> None:
         list(threads.map(os.close, descriptors))
 
 
-def _drops(descriptor: int) -> int:
+def _memory(descriptor: int) -> tuple[int, ...]:
     held = socket.socket(fileno=descriptor)
     try:
         memory = held.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
     finally:
         held.detach()
-    return int(MEMINFO.unpack(memory)[MEMINFO_DROPS])
+    return MEMINFO.unpack(memory)
 
 
 def _packet_sockets(pid: int) -> Iterator[socket.socket]:

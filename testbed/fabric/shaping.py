@@ -300,6 +300,15 @@ def read_traffic(ipr: IPRoute) -> dict[int, PortTraffic]:
     }
 
 
+def read_waiting(ipr: IPRoute, ifindex: int) -> Tally:
+    """What waits in both queues of one shaped port: far quicker than `read_traffic`."""
+    queues = [message.get_attr("TCA_STATS2").get_attr("TCA_STATS_QUEUE")
+              for message in ipr.get_classes(index=ifindex)
+              if message["handle"] in (CLASS_CONTROL, CLASS_DATA)]
+    return Tally(sum(queue["qlen"] for queue in queues),
+                 sum(queue["backlog"] for queue in queues))
+
+
 def _traffic(link: dict[str, int], queue: dict[str, int] | None) -> PortTraffic:
     sent = Tally(link["tx_packets"], link["tx_bytes"])
     if queue is None:  # no qdisc, as on a NIC port

@@ -55,6 +55,7 @@ class Monitor:
         self._passed_before = {
             slot: counters.passed.bytes for slot, counters in fabric.counters().items()}
         self.drain_error: dict[str, float] = {}
+        self.switch_lateness: dict[str, Lateness] = {}
 
     def see(self, answers: Mapping[str, Any]) -> None:
         """Hosts reported: the first time after emulated time 0 the clock starts here."""
@@ -66,6 +67,7 @@ class Monitor:
             self._began = times
             self._next_lag_s = now_s + _FIRST_LAG_S
         self._ended = times
+        self._read_backlogs()
         if now_s >= self._next_lag_s:
             self._next_lag_s = now_s + _LAG_EVERY_S
             self._read_lags(_LEAST_FRAMES)
@@ -85,11 +87,29 @@ class Monitor:
             return float(os.cpu_count() or 1)
         return self._ended.idle_cores_since(self._began)
 
+    def _read_backlogs(self) -> None:
+        """How late switches are with what has reached them: so long it took to arrive.
+
+        One frame may wait, it has come just now. Switches for which nothing waits are left
+        out: an idle one is not late.
+        """
+        spec = self._fabric.graph.spec
+        frame_bytes = data_frame_bytes(spec.payload_bytes)
+        worst: dict[str, int] = {}
+        for slot, unread_bytes in self._fabric.unread_bytes().items():
+            if unread_bytes > 0:
+                name = self._fabric.graph.port(slot).node
+                worst[name] = max(worst.get(name, 0), unread_bytes - frame_bytes)
+        for name, late_bytes in worst.items():
+            late_ns = late_bytes * 8_000_000_000 // spec.port_rate_bps
+            self.switch_lateness.setdefault(name, Lateness()).record(late_ns)
+
     def _read_lags(self, least_frames: int) -> None:
         """How far ports are behind their model, as a share of what passed them in this run.
 
-        The port program knows what should be waiting by now, the qdisc what is. Ports that
-        ``least_frames`` have not passed yet are left out.
+        To read all ports takes so long that what each holds has changed before its model is
+        read: who seems to lag is read again by itself. Ports that ``least_frames`` have not
+        passed yet are left out.
         """
         fabric = self._fabric
         frame_bytes = data_frame_bytes(fabric.graph.spec.payload_bytes)
@@ -97,11 +117,13 @@ class Monitor:
         traffic, counters = fabric.traffic(), fabric.counters()
         for slot, seen in counters.items():
             model_bytes = seen.control_queue_bytes + seen.data_queue_bytes
-            lag_bytes = traffic[slot].waiting.bytes - model_bytes - allowance
+            lag_bytes = traffic[slot].waiting.bytes - model_bytes
             passed_bytes = seen.passed.bytes - self._passed_before[slot]
             if traffic[slot].is_shaped and passed_bytes >= least_bytes:
                 name = fabric.graph.port(slot).interface
-                error = max(0, lag_bytes) / passed_bytes
+                if lag_bytes > allowance:
+                    lag_bytes = fabric.lag_bytes(slot)
+                error = max(0, lag_bytes - allowance) / passed_bytes
                 self.drain_error[name] = max(self.drain_error.get(name, 0.0), error)
 
 
@@ -175,6 +197,7 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
         lost_ns=lost,
         duration_ns=duration_ns,
         drain_error=monitor.drain_error,
+        switch_lateness=monitor.switch_lateness,
         idle_cores=monitor.idle_cores,
         cores=os.cpu_count() or 1,
         unexplained={place: frames for place, frames in unexplained.items()

@@ -299,6 +299,12 @@ class PortRig:
         return shaping.read_traffic(self.near.ipr)[PORT]
 
 
+    @property
+    def waiting(self) -> Tally:
+        """What waits in the port's queues, read without its other counters."""
+        return shaping.read_waiting(self.near.ipr, PORT)
+
+
 class SeriesRig:
     """Sender, a namespace that forwards through two ports in series, receiver.
 

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
 from itertools import product
 from pathlib import Path
@@ -18,6 +18,7 @@ from testbed.fabric.packet_sockets import (
     close_sockets,
     hold_sockets,
     raise_packet_buffers,
+    socket_backlogs,
     socket_drops,
 )
 from testbed.forwarding.paths import Path as FabricPath
@@ -168,7 +169,10 @@ def test_a_stall_loses_nothing_with_raised_buffers(
         entry = rig.graph.hosts[0].nic_ports[0].peer.slot
         before = socket_drops(sockets)
         receiver = rig.nic(1, 0)  # open before the stall
-        send_burst_during_stall(rig.nic(0, 0), pid)
+        backlog_bytes = send_burst_during_stall(rig.nic(0, 0), pid, {entry: sockets[entry]})
+        if is_lossless:
+            assert backlog_bytes == pytest.approx(BURST * DATA_FRAME_BYTES, rel=0.1)
+        wait_until(lambda: not any(socket_backlogs(sockets).values()), "all to be read")
         lost = socket_drops(sockets)[entry] - before[entry]
         assert (lost == 0) is is_lossless
         payloads = [receiver.receive().rest[-4:] for _ in range(BURST - lost)]
@@ -181,13 +185,15 @@ def test_a_stall_loses_nothing_with_raised_buffers(
         close_sockets(sockets.values())
 
 
-def send_burst_during_stall(sender: Interface, pid: int) -> None:
+def send_burst_during_stall(sender: Interface, pid: int, entry: Mapping[int, int]) -> int:
+    """Returns about how many bytes waited at the entry then."""
     padding = bytes(DATA_FRAME_BYTES - HEADER_BYTES - 4)
     os.kill(pid, signal.SIGSTOP)
     try:
         wait_until(lambda: state_of(pid) == "T", "vswitchd to stop")
         for number in range(BURST):
             sender.send(frame(IN_A_RACK.address, padding + number.to_bytes(4, "big")))
+        return sum(socket_backlogs(entry).values())
     finally:
         os.kill(pid, signal.SIGCONT)
 

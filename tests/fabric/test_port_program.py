@@ -111,6 +111,7 @@ def test_rate_changes_in_place_without_losing_a_frame() -> None:
     with PortRig(PortConfig(1_000_000, WIDE_OPEN), 1_000_000) as rig:
         rig.sender.send(*numbered(200))
         assert rig.traffic.waiting.frames > 100
+        assert rig.waiting.frames > 100
         shaping.set_rate(rig.near.ipr, PORT, FAST_BPS)
         assert [decode(frame).number for frame in rig.receiver.receive(200)] == [*range(200)]
         assert shaping.flushed(rig.counters.passed, rig.traffic) == Tally(0, 0)
@@ -418,6 +419,7 @@ def test_frames_flushed_by_a_link_that_goes_down_are_accounted_for() -> None:
         rig.sender.send(*numbered(50, DATA_BYTES))
         rig.far.ipr.link("set", index=PEER, state="down")
         wait_until(lambda: rig.traffic.waiting.frames == 0, "the queue was flushed")
+        assert rig.waiting == Tally(0, 0)
         rig.receiver.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # ENETDOWN, once
         arrived = len(rig.receiver.pending())
         lost = shaping.flushed(rig.counters.passed, rig.traffic)

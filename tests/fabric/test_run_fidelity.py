@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from testbed_process import Running
 
+from testbed.fabric.cgroup import Cgroup
 from workloads.job import Job, plan_write_bandwidth
 
 pytestmark = pytest.mark.root
@@ -59,6 +61,27 @@ def hogs(count: int) -> Iterator[None]:
             hog.wait()
 
 
+@contextmanager
+def stuttering(pid: int) -> Iterator[None]:
+    """A process that is stopped for most of the time."""
+    is_over = threading.Event()
+
+    def stutter() -> None:
+        while not is_over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            is_over.wait(0.1)
+            os.kill(pid, signal.SIGCONT)
+            is_over.wait(0.03)
+
+    thread = threading.Thread(target=stutter)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
 def test_a_slow_run_on_an_idle_machine_is_trusted(small: Running, tmp_path: Path) -> None:
     result = small.finish(small.begin(job(small, 60_000), 50_000, tmp_path))
     assert (result["verdict"]["word"], result["verdict"]["reasons"]) == ("trusted", [])
@@ -86,6 +109,21 @@ def test_an_agent_that_was_stopped_for_a_while_is_named(small: Running, tmp_path
     assert result["verdict"]["word"] == "invalid"
     assert words(result)["lateness max"] == "invalid"
     assert "the agent of h3 was once" in reasons(result)
+
+
+def test_a_switch_that_does_not_keep_up_is_named(small: Running, tmp_path: Path) -> None:
+    """Agents are on time and a processor is idle: only what waits for the switch tells."""
+    (vswitchd,) = (pid for pid in Cgroup(small.name).pids()
+                   if Path(f"/proc/{pid}/comm").read_text().strip() == "ovs-vswitchd")
+    number = small.begin(job(small, 200_000), 20_000, tmp_path)
+    small.wait_until_running(number, 0.05)
+    with stuttering(vswitchd):
+        small.wait_until_running(number, 0.9)
+    result = small.finish(number)
+    require_all_right(result)
+    assert result["verdict"]["word"] != "trusted"
+    assert words(result)["switch lateness p90"] != "trusted"
+    assert "late or more with what had reached it" in reasons(result)
 
 
 def test_time_that_runs_too_fast_is_named(small: Running, tmp_path: Path) -> None:

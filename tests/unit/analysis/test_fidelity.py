@@ -41,6 +41,10 @@ def test_a_machine_that_kept_up_is_trusted_without_reasons() -> None:
     ({"lateness": {"h0": late(*[0] * 999, 10_001)}}, "degraded"),
     ({"lateness": {"h0": late(*[0] * 999, 30_000)}}, "degraded"),
     ({"lateness": {"h0": late(*[0] * 999, 30_001)}}, "invalid"),
+    ({"switch_lateness": {"p0-t0-0": late(*[0] * 8, 980, 90_000)}}, "trusted"),
+    ({"switch_lateness": {"p0-t0-0": late(*[0] * 8, 1001, 1001)}}, "degraded"),
+    ({"switch_lateness": {"p0-t0-0": late(3000)}}, "degraded"),
+    ({"switch_lateness": {"p0-t0-0": late(3001)}}, "invalid"),
     ({"lost_ns": {"h0-eth0": 10_000}}, "trusted"),
     ({"lost_ns": {"h0-eth0": 10_001}}, "degraded"),
     ({"lost_ns": {"h0-eth0": 30_000}}, "degraded"),
@@ -81,6 +85,9 @@ def test_every_limit_from_both_sides(change: dict[str, Any], word: str) -> None:
     ({"lateness": {"h3": late(*[0] * 999, 31_250)}},
      "the agent of h3 was once 31.25us late, a degraded run allows 30us (3 base RTT): run "
      "again with a larger --tdf"),
+    ({"switch_lateness": {"p0-t0-0": late(0), "p1-t0-1": late(4000), "p1-t1-0": late(1500)}},
+     "switch p1-t0-1 was 4us late or more with what had reached it, one time in ten (and 1 more "
+     "like it), a degraded run allows 3us (0.3 base RTT): run again with a larger --tdf"),
     ({"lost_ns": {"h0-eth1": 20_000, "h0-eth2": 25_000, "h0-eth3": 11_000, "h0-eth4": 0}},
      "NIC port h0-eth2 stood still for 2.5 % of the run with frames to send, because its agent "
      "was late (and 2 more like it), a trusted run allows 1 %: run again with a larger --tdf"),

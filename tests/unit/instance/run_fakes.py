@@ -146,6 +146,8 @@ class FakeFabric:
         self.sent = {slot: PortTraffic(ten, Tally(), 0, True) for slot in graph.slots}
         self.drops = {switch.name: 0 for switch in graph.switches}
         self.inside = {switch.name: 0 for switch in graph.switches}
+        self.lags: dict[int, int] = {}
+        self.unread: dict[int, int] = {}
         self.tdf = 1000
 
     def counters(self) -> dict[int, PortCounters]:
@@ -153,6 +155,15 @@ class FakeFabric:
 
     def traffic(self) -> dict[int, PortTraffic]:
         return dict(self.sent)
+
+    def lag_bytes(self, slot: int) -> int:
+        """By the same numbers, unless a test says what the second reading finds."""
+        seen = self.seen[slot]
+        model_bytes = seen.control_queue_bytes + seen.data_queue_bytes
+        return self.lags.get(slot, self.sent[slot].waiting.bytes - model_bytes)
+
+    def unread_bytes(self) -> dict[int, int]:
+        return dict(self.unread)
 
     def receive_drops(self) -> dict[str, int]:
         return dict(self.drops)

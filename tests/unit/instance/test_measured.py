@@ -137,6 +137,44 @@ def test_a_burst_and_two_frames_are_no_lag(
     assert monitor.drain_error == {NAME: more_bytes / ENOUGH_BYTES}
 
 
+def test_what_a_second_look_does_not_confirm_is_no_lag(
+    monitor: Monitor, fabric: FakeFabric, time: FakeTime
+) -> None:
+    """Reading all ports takes so long that a queue and its model are of different moments."""
+    monitor.see(DURING)
+    passed(fabric, 1_000_000, waiting=ALLOWANCE_BYTES + 70_000)
+    fabric.lags[SLOT] = ALLOWANCE_BYTES + 1_000
+    time.sleep(0.31)
+    monitor.see(DURING)
+    assert monitor.drain_error == {NAME: pytest.approx(1_000 / 1_000_000)}
+
+
+def test_a_switch_is_as_late_as_what_waits_for_it_took_to_arrive(
+    monitor: Monitor, fabric: FakeFabric
+) -> None:
+    frame_bytes = data_frame_bytes(SPEC.payload_bytes)
+    mine, other = (GRAPH.hosts[host].nic_ports[1].peer for host in (2, 3))
+    assert mine.node == other.node
+    late_ns = [0, 0]
+    for looks in range(2):
+        fabric.unread = {mine.slot: frame_bytes * (1 + 3 * looks), other.slot: frame_bytes}
+        monitor.see(DURING)
+        late_ns[looks] = monitor.switch_lateness[mine.node].max_ns
+    assert late_ns == [0, 3 * frame_bytes * 8_000_000_000 // SPEC.port_rate_bps]
+    fabric.unread = {mine.slot: 0}
+    monitor.see(DURING)
+    assert monitor.switch_lateness[mine.node].count == 2  # nothing waited: nobody was late
+    assert list(monitor.switch_lateness) == [mine.node]
+
+
+def test_before_emulated_time_0_no_switch_is_looked_at(
+    monitor: Monitor, fabric: FakeFabric
+) -> None:
+    fabric.unread = {SLOT: 90_000}
+    monitor.see(BEFORE)
+    assert monitor.switch_lateness == {}
+
+
 def test_a_port_that_has_passed_little_is_judged_later(
     monitor: Monitor, fabric: FakeFabric, time: FakeTime
 ) -> None:
