@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from testbed.metrics.tables import TABLES, event_row
 from testbed.transport.mrc.completion import Completion, WcStatus
@@ -170,20 +170,29 @@ class Recorder:
     def _sample_evs(self, now_ns: int) -> None:
         interval_ns = now_ns - self._evs_sampled_ns
         self._evs_sampled_ns = now_ns
-        grown: dict[tuple[str, int], tuple[_Flow, int, list[int]]] = {}
+        grown: dict[tuple[str, int], _Growth] = {}
         for flow in self._flows:
             if flow.has_moved:
                 flow.add_growth(grown)
         skips, self._skips = self._skips, {}
-        for (peer, ev), (flow, port, growth) in grown.items():
+        for (peer, ev), (flow, port, growth, rtt_ns) in grown.items():
             self._write("ev_samples", (
                 now_ns, interval_ns, flow.host, peer, *flow.path(ev, port), *growth,
-                skips.pop((peer, ev), 0)))
+                skips.pop((peer, ev), 0), rtt_ns or None))
         self._skips = skips  # of EVs that did nothing else yet: told with what they do next
 
     def _event(self, at_ns: int, kind: str, **columns: Any) -> None:
         row = event_row(at_ns, kind, host=self._host, **columns)
         self._write("events", tuple(row[name] for name in _EVENT_COLUMNS))
+
+
+class _Growth(NamedTuple):
+    """What an EV carried for all queue pairs to a peer: one of them, counters, longest RTT."""
+
+    flow: _Flow
+    port: int
+    counts: Sequence[int]
+    rtt_ns: int
 
 
 class _Flow:
@@ -227,7 +236,7 @@ class _Flow:
             max(0, cc.inflight), int(min(cc.cwnd, _MAX_WINDOW_BYTES)), requester.srtt_ns,
             paths.carrying, paths.usable_ports)
 
-    def add_growth(self, into: dict[tuple[str, int], tuple[_Flow, int, list[int]]]) -> None:
+    def add_growth(self, into: dict[tuple[str, int], _Growth]) -> None:
         """Add what each EV carried since the last time to that of its peer's other QPs."""
         self.has_moved = False
         evs, peer, paths = self._evs, self.peer, self.qp.paths
@@ -239,9 +248,10 @@ class _Flow:
             evs[entry.ev] = now
             if now[0] < before[0]:  # the controller has put it in anew
                 before = _NOTHING
-            growth = [a - b for a, b in zip(now, before, strict=True)]
+            counts = [a - b for a, b in zip(now, before, strict=True)]
+            rtt_ns, entry.rtt_ns = entry.rtt_ns, 0
             other = into.get((peer, entry.ev))
-            if other is None:
-                into[peer, entry.ev] = self, entry.port, growth
-            else:
-                other[2][:] = [a + b for a, b in zip(other[2], growth, strict=True)]
+            if other is not None:
+                counts = [a + b for a, b in zip(other.counts, counts, strict=True)]
+                rtt_ns = max(rtt_ns, other.rtt_ns)
+            into[peer, entry.ev] = _Growth(self, entry.port, counts, rtt_ns)

@@ -1,6 +1,6 @@
 """Raw rows: one JSON array a line, the table's name and then the values in column order.
 
-    ["schema_version",2]
+    ["schema_version",3]
     ["flows",18808,18808,"h0","h4",3,120,...]
 
 A file begins with the version of its tables (`HEADER`). It is written while a run goes on, so

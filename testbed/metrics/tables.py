@@ -16,7 +16,7 @@ from typing import Any, Literal
 Type = Literal["int64", "Int64", "float64", "string", "bool"]
 """Int64 may be missing, int64 may not."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of all tables together; it is in the metadata of every file."""
 
 _QP: Mapping[str, Type] = {"host": "string", "peer": "string", "qp": "int64"}
@@ -45,10 +45,12 @@ TABLES: Mapping[str, Mapping[str, Type]] = {
         "is_active": "bool",
     },
     # One row per host, peer, EV and interval in which it carried anything; of all queue pairs.
+    # rtt_ns is the last round trip there, of a packet that triggered a SACK (one in a few), the
+    # longest of the queue pairs; null where no SACK was triggered.
     "ev_samples": {
         **_INTERVAL, "host": "string", "peer": "string", **_PATH, "sent_packets": "int64",
         "acked_packets": "int64", "marked": "int64", "trimmed": "int64", "lost": "int64",
-        "skipped": "int64",
+        "skipped": "int64", "rtt_ns": "Int64",
     },
     # One row per packet its sender took for lost: when it left, when that was found out, and
     # by what: nack, evidence (SACKs of later packets) or timer.

@@ -302,6 +302,8 @@ class Requester:
         if answered is not None:
             self.reverse.on_forward_confirmed(answered.entry)
         rtt_ns = self._sample(answered, sack, now_ns)
+        if answered is not None and rtt_ns is not None:
+            answered.entry.rtt_ns = rtt_ns
         marked = sack.m in _MARKS
         if marked:
             self._on_marked(sack, now_ns)

@@ -99,6 +99,20 @@ def test_the_uplink_is_missing_where_the_path_stays_in_one_t0() -> None:
         assert (row["plane"], row["t1"]) == split_ev(row["ev"])
 
 
+def test_an_ev_sample_has_a_round_trip_of_its_interval() -> None:
+    """At least what the path takes with nothing in its way; none where no SACK was triggered:
+    with four EVs in turn and a SACK for every fourth packet it is always the same one."""
+    found = Recorded().run()
+    least_ns = {qp.requester.cc.base_rtt_ns for qp in found.qps()}
+    measured = [row for row in found.tables["ev_samples"] if row["rtt_ns"] is not None]
+    assert {row["t_ns"] for row in measured} == {
+        row["t_ns"] for row in found.tables["ev_samples"]}
+    assert all(row["rtt_ns"] >= 0.9 * min(least_ns) for row in measured)
+    assert all(row["acked_packets"] > 0 for row in measured)
+    entries = [entry for qp in found.qps() for entry in qp.paths.entries()]
+    assert {entry.rtt_ns for entry in entries} == {0}  # read once, by the last sample
+
+
 def test_every_message_has_one_row_with_its_times() -> None:
     found = Recorded().run()
     rows = found.tables["messages"]

@@ -36,7 +36,8 @@ class Entry:
 
     The counters count data packets and are the engine's to raise where no call of the
     PathSet does: ``sent``, ``acked`` (:meth:`PathSet.on_acked`), ``marked``, ``trimmed``,
-    ``lost``. ``path_address`` is the outer destination, 16 raw bytes.
+    ``lost``. ``rtt_ns`` is the last round trip that was measured on it, 0 where none was since
+    a recorder put it back. ``path_address`` is the outer destination, 16 raw bytes.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Entry:
         "path_address",
         "plan",
         "port",
+        "rtt_ns",
         "sent",
         "skip_until_ns",
         "state",
@@ -67,6 +69,7 @@ class Entry:
         self.evidence = 0.0  # what a policy has gathered against it,
         self.evidence_acked = 0  # and how many packets had been acknowledged by then
         self.sent = self.acked = self.marked = self.trimmed = self.lost = 0
+        self.rtt_ns = 0
 
     @property
     def is_sendable(self) -> bool:
