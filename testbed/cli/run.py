@@ -137,9 +137,10 @@ def _accept_hosts_anywhere(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 where the result is wrong or not whole, a queue pair failed or the run is
     invalid."""
-    document, label, faults = _spec_document(arguments)
-    if faults and document is not None:
-        _refuse(Spec(document, label, faults), arguments)
+    asked = _spec_file(arguments)
+    if asked is not None and asked.faults:
+        _refuse(asked, arguments)
+    document, label = (None, option_name) if asked is None else (asked.document, asked.where)
     if arguments.sim:
         return _simulate(arguments, document, label)
     if arguments.topology is not None:
@@ -179,14 +180,14 @@ def _simulated_topology(arguments: argparse.Namespace,
 # --- What is asked -----------------------------------------------------------------------
 
 
-def _spec_document(
-    arguments: argparse.Namespace,
-) -> tuple[dict[str, Any] | None, Label, tuple[str, ...]]:
-    """What the spec file says, with the options that were typed laid over it; what its keys are
-    called: a place in the file, or an option; what is wrong with it."""
+def _spec_file(arguments: argparse.Namespace) -> Spec | None:
+    """The spec file, with the options that were typed laid over it; None where none is named.
+
+    Its ``where`` is a place in the file, or an option.
+    """
     path = arguments.workload
     if "/" not in path and not path.endswith((".yaml", ".yml")):
-        return None, option_name, ()
+        return None
     if arguments.operands:
         raise UsageError(f"{path} says by itself which hosts take part: leave out "
                          f"{' '.join(arguments.operands)}")
@@ -196,8 +197,8 @@ def _spec_document(
         typed["tdf"] = arguments.tdf
     for key in typed:
         document.pop(_EXCLUSIVE.get(key, ""), None)
-    return ({**document, **typed},
-            lambda key: option_name(key) if key in typed else where(key), faults)
+    return Spec({**document, **typed},
+                lambda key: option_name(key) if key in typed else where(key), faults)
 
 
 def _refuse(asked: Spec, arguments: argparse.Namespace) -> None:
