@@ -24,10 +24,9 @@ OnCarrier = Callable[[Port, bool], None]
 
 # How long the agent lets pass between two looks; what is due meanwhile is done together, and
 # leaves so much late. A tenth of a link delay where much is on its way; else, for latency is
-# measured then, not above half a millisecond of wall clock unless that is less than a fortieth:
-# a wake costs the same at any dilation.
-_LEAST_SHARE, _MOST_SHARE = 40, 10  # of a link delay: one over this
-_PAUSE_NS = 500_000
+# measured then, not much above what a wake costs: what is due next is rarely closer.
+_CROWDED_SHARE = 10  # of a link delay: one over this
+_PAUSE_NS = 100_000
 _MOST_CALLS = 64  # for one port: the rest comes with the next look
 
 
@@ -125,7 +124,5 @@ class DataPorts:
 
 
 def _pause_ns(link_delay_wall_ns: int, is_crowded: bool) -> int:
-    longest_ns = link_delay_wall_ns // _MOST_SHARE
-    if is_crowded:
-        return longest_ns
-    return min(max(_PAUSE_NS, link_delay_wall_ns // _LEAST_SHARE), longest_ns)
+    longest_ns = link_delay_wall_ns // _CROWDED_SHARE
+    return longest_ns if is_crowded else min(_PAUSE_NS, longest_ns)

@@ -147,11 +147,10 @@ def test_when_to_look_again(
 
 
 @pytest.mark.parametrize(("tdf", "pause_ns"), [
-    (1_000, 100_000),  # a tenth of a link delay of 1 us
-    (5_000, 500_000), (10_000, 500_000), (20_000, 500_000),  # half a millisecond
-    (50_000, 1_250_000), (200_000, 5_000_000),  # a fortieth
+    (500, 50_000), (900, 90_000),  # a tenth of a link delay of 1 us
+    (1_000, 100_000), (10_000, 100_000), (200_000, 100_000),  # what some wakes cost
 ])
-def test_the_pause_is_short_in_emulated_time_and_not_needlessly_short_on_the_wall(
+def test_the_pause_is_short_in_emulated_time_and_on_the_wall(
     bench: Bench, clock: Clock, tdf: int, pause_ns: int
 ) -> None:
     bench.data.read()
