@@ -21,7 +21,7 @@ OURS = ("controllers", "testbed", "topologies", "workloads")
 # Lowest first. A unit imports only from lines above its own; units of one line never
 # import each other.
 LEVELS: tuple[tuple[str, ...], ...] = (
-    ("testbed.errors", "testbed.units", "testbed.install"),
+    ("testbed.errors", "testbed.units", "testbed.install", "testbed.precedence"),
     ("testbed.rpc", "testbed.fields", "testbed.files"),
     ("topologies", "testbed.metrics"),
     # The transport shares code points and address arithmetic with the switches' side.

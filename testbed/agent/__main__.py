@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from testbed.agent.service import Agent
-
-NICENESS = -10  # other programs of the machine make agents late; they idle between frames
+from testbed.precedence import go_before_others, wake_on_time
 
 if __name__ == "__main__":
-    with contextlib.suppress(OSError):  # not root: the verdict of a run says what it cost
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    go_before_others(os.getpid())  # they make agents late; agents idle between frames
+    wake_on_time()
     sys.exit(Agent(sys.stdin.fileno(), sys.stdout.fileno()).run())

@@ -23,13 +23,13 @@ from pathlib import Path
 from testbed.errors import MachineError, TestbedError
 from testbed.fabric.commands import run
 from testbed.fabric.packet_sockets import close_sockets, hold_sockets
+from testbed.precedence import go_before_others
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 DATABASE_DAEMON = "ovsdb-server"
 SWITCH_DAEMON = "ovs-vswitchd"
 
 START_TIMEOUT_S = 10.0
-NICENESS = -10
 _JEMALLOC = "libjemalloc.so.2"
 STOP_TIMEOUT_S = 5.0
 POLL_S = 0.002
@@ -200,8 +200,7 @@ class PrivateOvs:
                     argv, env=self.environment | preload, stdin=subprocess.DEVNULL,
                     stdout=sink, stderr=sink, start_new_session=True)
                 self._daemons[name] = daemon
-                # As the agents: what forwards frames goes before other programs.
-                os.setpriority(os.PRIO_PROCESS, daemon.pid, NICENESS)
+                go_before_others(daemon.pid)
         except FileNotFoundError:
             raise MachineError(
                 f"{name} is not installed: install openvswitch-switch (`make install`)"
