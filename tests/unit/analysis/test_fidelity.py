@@ -33,10 +33,14 @@ def test_a_machine_that_kept_up_is_trusted_without_reasons() -> None:
 
 
 @pytest.mark.parametrize(("change", "word"), [
-    ({"lateness": {"h0": late(1000)}}, "trusted"),
-    ({"lateness": {"h0": late(1001)}}, "degraded"),
-    ({"lateness": {"h0": late(3000)}}, "degraded"),
-    ({"lateness": {"h0": late(3001)}}, "invalid"),
+    ({"lateness": {"h0": late(198, 198, 1000)}}, "trusted"),
+    ({"lateness": {"h0": late(198, 202, 202)}}, "degraded"),
+    ({"lateness": {"h0": late(590, 590, 601)}}, "degraded"),
+    ({"lateness": {"h0": late(590, 608, 608)}}, "invalid"),
+    ({"lateness": {"h0": late(0, 0, 1000)}}, "trusted"),
+    ({"lateness": {"h0": late(0, 0, 1001)}}, "degraded"),
+    ({"lateness": {"h0": late(0, 0, 3000)}}, "degraded"),
+    ({"lateness": {"h0": late(0, 0, 3001)}}, "invalid"),
     ({"lateness": {"h0": late(*[0] * 999, 10_000)}}, "trusted"),
     ({"lateness": {"h0": late(*[0] * 999, 10_001)}}, "degraded"),
     ({"lateness": {"h0": late(*[0] * 999, 30_000)}}, "degraded"),
@@ -79,9 +83,12 @@ def test_every_limit_from_both_sides(change: dict[str, Any], word: str) -> None:
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"lateness": {"h0": late(5), "h3": late(2000)}},
+    ({"lateness": {"h0": late(5), "h3": late(0, 0, 2000)}},
      "the agent of h3 was 2us late or more one time in a hundred, a trusted run allows 1us "
      "(0.1 base RTT): run again with a larger --tdf"),
+    ({"lateness": {"h0": late(5), "h3": late(0, 300, 300)}},
+     "the agent of h3 was 300ns late or more every other time, a trusted run allows 200ns "
+     "(0.02 base RTT): run again with a larger --tdf"),
     ({"lateness": {"h3": late(*[0] * 999, 31_250)}},
      "the agent of h3 was once 31.25us late, a degraded run allows 30us (3 base RTT): run "
      "again with a larger --tdf"),
@@ -118,7 +125,7 @@ def test_a_reason_says_what_where_how_much_is_allowed_and_what_to_do(
 
 def test_the_worst_reason_comes_first_and_failures_before_all() -> None:
     failure = "the agent of h3 stopped answering: bring the instance up again"
-    verdict = judge(replace(GOOD, lateness={"h0": late(2000)}, kernel_drops={"h0-eth0": 1},
+    verdict = judge(replace(GOOD, lateness={"h0": late(0, 0, 2000)}, kernel_drops={"h0-eth0": 1},
                             idle_cores=0.05, failures=(failure,)))
     assert verdict.word == "invalid"
     said = [reason.split()[0:2] for reason in verdict.reasons]
@@ -139,9 +146,9 @@ def test_the_table_has_the_worst_of_every_quantity() -> None:
                                     "where": "h0", "limit": "10us (1 base RTT)",
                                     "word": "trusted"}
     assert rows["unexplained loss"]["measured"] == "0 frames"
-    assert list(rows) == ["unexplained loss", "kernel drops", "late event", "lateness p99",
-                          "lateness max", "NIC rate error", "switch port rate error",
-                          "idle CPU"]
+    assert list(rows) == ["unexplained loss", "kernel drops", "late event", "lateness median",
+                          "lateness p99", "lateness max", "NIC rate error",
+                          "switch port rate error", "idle CPU"]
 
 
 def test_what_was_never_measured_has_no_row() -> None:
