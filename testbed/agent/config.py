@@ -10,7 +10,9 @@ from typing import Any
 from testbed.agent.params import Params, ParamsError
 from topologies.spec import ClosSpec
 
-HEARTBEAT_TIMEOUT_MS = 10_000
+# A busy machine may keep the instance from beating for many seconds; one that has died is
+# noticed by the end of input, so this is for one that is stuck.
+HEARTBEAT_TIMEOUT_MS = 30_000
 MAX_IN_FLIGHT = 64
 # 10,000 small frames, or 2,000 of 4 KB: what a stalled interpreter may have to catch up on.
 SOCKET_BUFFER_BYTES = 8 * 1024 * 1024

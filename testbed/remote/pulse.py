@@ -10,7 +10,7 @@ BEAT_S = 1.0
 
 
 class Pulse:
-    """Beats every `period_s`; an agent that hears nothing for ten beats ends itself."""
+    """Beats every `period_s`; an agent that hears nothing for thirty beats ends itself."""
 
     def __init__(self, period_s: float = BEAT_S) -> None:
         self._period_s = period_s
