@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from test_collectives import require_exact
-from testbed_process import Running
+from testbed_process import Running, until_trusted
 
 from testbed.sim.jobs import run_job
 from topologies.graph import build_graph
@@ -21,17 +21,15 @@ from workloads.collectives.summary import iteration_rows, size_rows
 
 pytestmark = [pytest.mark.root, pytest.mark.soak, pytest.mark.timeout(900)]
 
-TRIES = 3
-
 
 def trusted_run(instance: Running, out: Path, *words: str) -> dict[str, Any]:
-    """A result that can be believed: the machine may be busy with something else for a moment."""
-    for _ in range(TRIES):
+    """A result that can be believed, and is exact."""
+    def attempt() -> dict[str, Any]:
         _, result = instance.run(*words, out=out)
         require_exact(result)
-        if result["verdict"]["word"] == "trusted":
-            return result
-    raise AssertionError(f"no trusted run in {TRIES}: {result['verdict']}")
+        return result
+
+    return until_trusted(attempt)
 
 
 def test_a_ring_of_eight_has_nearly_the_bandwidth_of_the_nics(

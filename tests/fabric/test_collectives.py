@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_runs import expected_code
-from testbed_process import Running
+from testbed_process import Running, until_trusted
 
 from testbed.analysis.tables import from_parquet
 from testbed.faults.actions import make_action
@@ -65,7 +65,7 @@ def test_a_collective_ends_with_exact_results_and_a_table(
 
 def test_it_takes_as_long_as_in_the_simulator(healthy: Running, tmp_path: Path) -> None:
     job = slow_job(healthy, iters=2)
-    result = healthy.finish(healthy.begin(job, 20_000, tmp_path))
+    result = until_trusted(lambda: healthy.finish(healthy.begin(job, 20_000, tmp_path)))
     require_exact(result)
     simulated = run_job(build_graph(healthy.graph().spec), job, 1)
     (expected,) = size_rows(job.parameters, iteration_rows(simulated.results.values()))

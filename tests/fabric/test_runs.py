@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed_process import Running, eventually
+from testbed_process import Running, eventually, until_trusted
 from unit.tools.dissector_rig import decode
 
 from testbed.metrics.tables import TABLES
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.root
 
 SIZE = 32_768
 TDF = 5_000
+SLOW_TDF = 20_000  # for figures: as slow as it takes to be trusted on a slow machine
 MESSAGES, QPS = 60, 4
 KEPT_BYTES = MESSAGES * QPS * SIZE
 
@@ -92,8 +93,9 @@ def test_write_bw_ends_with_a_table_a_verdict_and_a_folder(
 def test_a_run_is_as_fast_as_the_simulator_says(healthy: Running, tmp_path: Path) -> None:
     """Within 2 %, over enough messages that a few more or fewer do not make it."""
     job = plan_write_bandwidth(spec_of(healthy), 0, 3, size=SIZE, qps=QPS,
-                               duration_ns=1_000_000, depth=32, seed=1)
-    result = healthy.finish(healthy.begin(job, TDF, tmp_path))
+                               duration_ns=500_000, depth=32, seed=1)
+    result = until_trusted(
+        lambda: healthy.finish(healthy.begin(job, SLOW_TDF, tmp_path)))
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)
     assert average(result["streams"]) == pytest.approx(
         average(simulated.results[0]["channels"]), rel=0.02)
@@ -108,9 +110,13 @@ def test_latency_is_the_simulators(
     healthy: Running, tmp_path: Path, dst: int, size: int
 ) -> None:
     """A full frame also takes its time to leave every switch, with nothing in its way."""
-    code, result = healthy.run("write-lat", "h0", f"h{dst}", "--iters", "30", "--size", str(size),
-                               out=tmp_path)
-    assert (code, result["tdf"]) == (expected_code(result), 10_000)
+    def attempt() -> dict[str, Any]:
+        code, result = healthy.run("write-lat", "h0", f"h{dst}", "--iters", "30",
+                                   "--size", str(size), out=tmp_path)
+        assert (code, result["tdf"]) == (expected_code(result), 10_000)
+        return result
+
+    result = until_trusted(attempt)
     job = plan_write_latency(spec_of(healthy), 0, dst, size=size, iters=30, seed=1)
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)
     typical_ns = half_latency(simulated.results[0]["latency_ns"]).typical
