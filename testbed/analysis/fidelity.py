@@ -177,6 +177,12 @@ class _Finding:
     others: int
 
 
+def limits() -> dict[str, str]:
+    """Up to what, or from what on, every quantity is trusted: what was trusted under other
+    limits may not be under these."""
+    return {quantity.name: str(quantity.trusted) for quantity in _TABLE}
+
+
 def judge(evidence: Evidence) -> Verdict:
     """The verdict on a run, with a reason for everything that is not trusted, worst first."""
     broken = [*evidence.failures, *_missing(evidence)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import __version__
+from testbed.analysis.fidelity import limits
 from testbed.errors import TestbedError
 from testbed.intent.dilation import round_up_125
 from topologies.numbers import base_rtt_ns
@@ -77,7 +78,8 @@ def fingerprint(spec: ClosSpec, dataplane: str) -> dict[str, Any]:
     """What a calibration depends on: it holds as long as none of this changes."""
     return {
         "cpu": _cpu_model(), "cores": os.cpu_count(), "kernel": os.uname().release,
-        "testbed": __version__, "dataplane": dataplane, "topology": asdict(spec),
+        "testbed": __version__, "trusted": limits(), "dataplane": dataplane,
+        "topology": asdict(spec),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from testbed.errors import UsageError, did_you_mean
 from testbed.intent.tdf import parse_tdf
 from testbed.units import format_size_bytes, format_time_ns, parse_size_bytes, parse_time_ns
-from topologies.names import host_name
+from topologies.names import host_name, parse_host
 from topologies.spec import ClosSpec
 from workloads.evshare import EvShare, parse_ev_share
 from workloads.placement import PLACEMENTS, HostChoice, parse_hosts, place
@@ -31,7 +31,7 @@ _DIGITS = re.compile(r"[0-9]{1,19}")
 _BINARY_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)\s*([KMG]?)(?:I?B)?", re.IGNORECASE)
 _BINARY_SCALES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 LIST_KEYS = ("sizes", "hosts", "senders")  # in a document a list, or one text with commas
-_OPTION_OF = {"bidirectional": "--bidir", "capture": "--pcap"}
+_OPTION_OF = {"bidirectional": "--bidir", "capture": "--pcap", "src": "SRC", "dst": "DST"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +206,21 @@ class Reading:
         except UsageError as error:
             self.faults.append(str(error).replace("--tdf", self.label("tdf"), 1))
             return "auto"
+
+    def host(self, key: str, text: str) -> int | None:
+        """The host of one operand, None where it is none."""
+        found = parse_host(text)
+        if found is None:
+            self.faults.append(f"{self.label(key)}: '{text}' is not a host: write one like h0")
+        return found
+
+    def judge_host(self, key: str, host: int | None, spec: ClosSpec) -> None:
+        """One that a topology may not have; None was a fault already."""
+        try:
+            if host is not None:
+                spec.t0_of(host)
+        except ValueError as error:
+            self.faults.append(f"{self.label(key)}: {error}")
 
     def judge_snap(self) -> None:
         """Bytes of frames that are not captured."""

@@ -30,7 +30,7 @@ from testbed.intent.options import (
     write_options,
 )
 from testbed.units import format_size_bytes
-from topologies.names import host_name, parse_host
+from topologies.names import host_name
 from topologies.spec import ClosSpec
 from workloads.evshare import EvShare
 
@@ -108,9 +108,8 @@ def read(raw: RawRequest, spec: ClosSpec, label: Label) -> tuple[RunRequest, lis
     """The request these options make, to be believed only where there are no faults."""
     reading = _PairReading(raw, label)
     request = reading.request()
-    for host in (reading.src, reading.dst):
-        if host is not None and (fault := _host_fault(host, spec)):
-            reading.faults.append(fault)
+    reading.judge_host("src", reading.src, spec)
+    reading.judge_host("dst", reading.dst, spec)
     return request, _with_memory(request, reading.faults)
 
 
@@ -135,13 +134,14 @@ class _PairReading(Reading):
         super().__init__(raw.texts, raw.flags, label)
         self._raw = raw
         self._src, dst = raw.operands
-        self.src, self.dst = self._host(self._src), self._host(dst)
+        self.src, self.dst = self.host("src", self._src), self.host("dst", dst)
 
     def request(self) -> RunRequest:
         """The request, to be believed only where there are no ``faults``."""
         kind = self._kind()
         if self.src is not None and self.src == self.dst:
-            self.faults.append(f"{self._src} cannot write to itself: name two hosts")
+            self.faults.append(f"{self.label('dst')}: {self._src} cannot write to itself: name "
+                               "two hosts")
         fields = self.fields(TABLES[kind])
         self._judge_options(kind)
         if kind == "write-bw" and "iters" in self.texts:
@@ -158,12 +158,6 @@ class _PairReading(Reading):
             hint = did_you_mean(name, KINDS)
             self.faults.append(f"there is no workload '{name}'{hint}: use {' or '.join(KINDS)}")
         return found or "write-bw"
-
-    def _host(self, text: str) -> int | None:
-        host = parse_host(text)
-        if host is None:
-            self.faults.append(f"'{text}' is not a host: write one like h0")
-        return host
 
     def _judge_options(self, kind: Kind) -> None:
         """Options that do not belong to the workload, or not together."""
@@ -187,11 +181,3 @@ def _with_memory(request: RunRequest, faults: list[str]) -> list[str]:
         f"a host, {format_size_bytes(MAX_MEMORY_BYTES)} is the most: use smaller or fewer "
         "messages at a time (size, queue pairs, depth or kept messages)"
     ]
-
-
-def _host_fault(host: int, spec: ClosSpec) -> str | None:
-    try:
-        spec.t0_of(host)
-    except ValueError as error:
-        return str(error)
-    return None

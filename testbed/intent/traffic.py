@@ -128,15 +128,11 @@ def read(raw: RawRequest, spec: ClosSpec, label: Label) -> tuple[TrafficRequest,
 def _incast(reading: Reading, spec: ClosSpec, target: str,
             fields: Mapping[str, Any]) -> dict[str, Any]:
     """Who writes to whom: nobody is two of sender, target and victim."""
-    dst, victim = parse_host(target), fields["victim"]
-    if dst is None:
-        reading.faults.append(f"'{target}' is not a host: write one like h0")
+    dst, victim = reading.host("dst", target), fields["victim"]
     taken = [host for host in (dst, *(victim or ())) if host is not None]
-    for host in taken:
-        try:
-            spec.t0_of(host)
-        except ValueError as error:
-            reading.faults.append(str(error))
+    reading.judge_host("dst", dst, spec)
+    for host in victim or ():
+        reading.judge_host("victim", host, spec)
     if victim and dst in victim:
         reading.faults.append(f"{reading.label('victim')}: {target} takes part in the incast: "
                               "name two others")

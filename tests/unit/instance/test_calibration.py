@@ -36,6 +36,7 @@ def test_what_is_stored_is_found_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [
     {"cpu": "another"}, {"cores": 99}, {"kernel": "7.0"}, {"testbed": "9.9"},
+    {"trusted": {"idle CPU": "1/5"}},
     {"dataplane": "linux"}, {"topology": asdict(replace(SPEC, link_delay_ns=2))},
 ])
 def test_it_holds_only_as_long_as_nothing_changes(

@@ -92,9 +92,9 @@ def test_a_plain_size_is_bytes_as_in_perftest(text: str, size_bytes: int) -> Non
     ({"seed": "-1"}, "--seed: '-1' is not a whole number, use 0 to 9223372036854775807"),
     ({"tdf": "0"}, "--tdf 0 is not allowed: use auto or 1 to 10000000"),
     ({"snap": "0"}, "--snap 0 is not allowed: use 1B to 65535B"),
-    ({"dst": "h0"}, "h0 cannot write to itself: name two hosts"),
-    ({"dst": "h4"}, "host h4 does not exist: tiny has h0 to h3"),
-    ({"src": "zero"}, "'zero' is not a host: write one like h0"),
+    ({"dst": "h0"}, "DST: h0 cannot write to itself: name two hosts"),
+    ({"dst": "h4"}, "DST: host h4 does not exist: tiny has h0 to h3"),
+    ({"src": "zero"}, "SRC: 'zero' is not a host: write one like h0"),
     ({"workload": "write-bx"},
      "there is no workload 'write-bx', did you mean 'write-bw'?: use write-bw or write-lat"),
     ({"workload": "xyz"}, "there is no workload 'xyz': use write-bw or write-lat"),
@@ -142,14 +142,14 @@ def test_all_faults_come_at_once() -> None:
                       snap="1").splitlines()
     assert lines == [
         "this run has 7 faults:",
-        "  'there' is not a host: write one like h0",
+        "  DST: 'there' is not a host: write one like h0",
         "  there is no workload 'write-lot', did you mean 'write-lat'?: use write-bw or write-lat",
         "  --size: 'big' is not a number with a unit: write it with B, KB, MB, GB, KiB, MiB or "
         "GiB, like 4096B",
         "  --qps 0 is not allowed: use 1 to 64",
         "  --snap is for captures only: add --pcap",
         "  --tdf never is not allowed: use auto or 1 to 10000000",
-        "  host h9 does not exist: tiny has h0 to h3",
+        "  SRC: host h9 does not exist: tiny has h0 to h3",
     ]
 
 

@@ -68,8 +68,8 @@ def test_documents() -> None:
 
 
 @pytest.mark.parametrize(("words", "texts", "sentence"), [
-    (("incast", "h9"), {}, "host h9 does not exist: octo has h0 to h7"),
-    (("incast", "there"), {}, "'there' is not a host: write one like h0"),
+    (("incast", "h9"), {}, "DST: host h9 does not exist: octo has h0 to h7"),
+    (("incast", "there"), {}, "DST: 'there' is not a host: write one like h0"),
     (("incast", "h0"), {"senders": "8"}, "--senders: 8 hosts are too many: octo has 7 others"),
     (("incast", "h0"), {"senders": "0"}, "--senders: nobody is left to write: use 1 or more"),
     (("incast", "h0"), {"senders": "h0,h1"}, "--senders: h0 is what is written to: leave it out"),
@@ -78,7 +78,7 @@ def test_documents() -> None:
     (("incast", "h0"), {"victim": "h3:h0"},
      "--victim: h0 takes part in the incast: name two others"),
     (("incast", "h0"), {"victim": "h3:h3"}, "--victim: h3 cannot write to itself: name two hosts"),
-    (("incast", "h0"), {"victim": "h3:h8"}, "host h8 does not exist: octo has h0 to h7"),
+    (("incast", "h0"), {"victim": "h3:h8"}, "--victim: host h8 does not exist: octo has h0 to h7"),
     (("incast", "h0"), {"victim": "h3"}, "--victim: 'h3' is not a pair of hosts: write it like "
                                          "h1:h5"),
     (("incast", "h0"), {"victim": "h3:h4:h5"}, "--victim: 'h3:h4:h5' is not a pair of hosts"),

@@ -160,7 +160,8 @@ def test_what_stands_beside_a_mistyped_workload_is_judged_too() -> None:
      "depth is for write-bw, permutation and incast, not for allreduce: leave it out"),
     ({"workload": "incast"}, "dst is missing: add 'dst: ...'"),
     ({"workload": "allreduce", "hosts": ["h9", "h0"]}, "hosts: host h9 does not exist: octo has"),
-    ({"workload": "write-bw", "src": "h0", "dst": "h8"}, "host h8 does not exist: octo has h0 to"),
+    ({"workload": "write-bw", "src": "h0", "dst": "h8"},
+     "dst: host h8 does not exist: octo has h0 to"),
     ({"workload": "train", "tdf": 0}, "tdf 0 is not allowed: use auto or 1 to 10000000"),
     ({"workload": "write-lat", "src": "h0", "dst": "h1", "verify": True},
      "verify is not for write-lat, which writes one message at a time"),
@@ -287,9 +288,17 @@ def test_a_mistyped_key_of_a_topology_is_found_also_where_others_are_missing(
     assert "/spec.yaml:2: topology: there is no key 'plaes', did you mean 'planes'?" in told
 
 
-def test_what_a_topology_forbids_has_its_line_too(tmp_path: Path) -> None:
-    spec = read_spec(written(tmp_path, "workload: allreduce\nsizes: 1M\nhosts: h0,h77\n"))
-    with pytest.raises(UsageError, match=r"/spec.yaml:3: hosts: host h77 does not exist"):
+@pytest.mark.parametrize(("text", "sentence"), [
+    ("workload: allreduce\nsizes: 1M\nhosts: h0,h77\n", "3: hosts: host h77 does not exist"),
+    ("workload: write-bw\nsrc: h0\ndst: h8\n", "3: dst: host h8 does not exist"),
+    ("workload: write-bw\nsrc: h0\ndst: h0\n", "3: dst: h0 cannot write to itself"),
+    ("workload: incast\ndst: there\n", "2: dst: 'there' is not a host"),
+])
+def test_what_a_topology_forbids_has_its_line_too(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    spec = read_spec(written(tmp_path, text))
+    with pytest.raises(UsageError, match=f"/spec.yaml:{sentence}"):
         from_document(spec.document, OCTO, spec.where)
 
 
