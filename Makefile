@@ -25,7 +25,7 @@ down:            ## take every instance down
 	@$(PYTHON) -m testbed down --all
 
 test: dev        ## every test but the long ones
-	$(PYTHON) -m pytest -n auto -m "not soak and not root"
+	$(PYTHON) -m pytest -n auto --dist worksteal -m "not soak and not root"
 	$(PYTHON) -m pytest -m "root and not soak"
 
 lint: dev        ## ruff, and mypy (strict on the pure packages)

@@ -93,7 +93,7 @@ def test_write_bw_ends_with_a_table_a_verdict_and_a_folder(
 def test_a_run_is_as_fast_as_the_simulator_says(healthy: Running, tmp_path: Path) -> None:
     """Within 2 %, over enough messages that a few more or fewer do not make it."""
     job = plan_write_bandwidth(spec_of(healthy), 0, 3, size=SIZE, qps=QPS,
-                               duration_ns=500_000, depth=32, seed=1)
+                               duration_ns=300_000, depth=32, seed=1)
     result = until_trusted(
         lambda: healthy.finish(healthy.begin(job, SLOW_TDF, tmp_path)))
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)

@@ -69,6 +69,7 @@ def test_one_qp_fills_the_line_one_way(peer: int) -> None:
     assert bytes(flow.target.view) == bytes(flow.source.view)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("peer", [7, 1], ids=["cross-T1", "T0-local"])
 def test_one_qp_fills_the_line_both_ways(peer: int) -> None:
     lab = Lab(GRAPH, 2)
@@ -132,6 +133,7 @@ def test_an_ev_that_loses_a_fifth_is_out_within_five_packets_lost() -> None:
     assert share(flow) >= 0.96  # throughout, the fault and every return of the EV included
 
 
+@pytest.mark.soak
 def test_an_incast_shares_the_last_hop_evenly_and_spares_a_neighbour() -> None:
     lab = Lab(GRAPH, 6)
     flows = [stream(lab, src, 7) for src in range(7)]
@@ -145,6 +147,7 @@ def test_an_incast_shares_the_last_hop_evenly_and_spares_a_neighbour() -> None:
     assert not victim.failures
 
 
+@pytest.mark.soak
 def test_two_flows_forced_on_one_ev_separate() -> None:
     lab = Lab(GRAPH, 7)
     for context in lab.contexts.values():  # one active EV and one spare on each plane

@@ -72,6 +72,7 @@ def smallest() -> Schedule:
     return find(schedules(most_posts=20), is_broken, settings=quickly)
 
 
+@pytest.mark.soak
 def test_a_payload_in_a_wrong_place_is_shrunk_to_a_few_writes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_payload_in_a_wrong_place_is_shrunk_to_a_few_writes(
     assert schedule.spec.host_count <= 3
 
 
+@pytest.mark.soak
 def test_a_hole_taken_for_received_is_shrunk_to_two_packets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
