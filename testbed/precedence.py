@@ -11,19 +11,22 @@ import contextlib
 import os
 from pathlib import Path
 
-NICENESS = -10
+FRAMES_NICENESS = -10
+CONTROL_NICENESS = -5  # before others, but not before the frames it has to do with
 _SLACK_NS = 1  # 0 would mean the default again
 
 
-def go_before_others(pid: int) -> None:
-    """Give process ``pid``, and its session's group if there are such, precedence.
+def go_before_others(pid: int, niceness: int) -> None:
+    """Give process ``pid``, and its session's group if there are such, a nice value below 0.
+
+    Of the process it is its main thread, and every thread and process that begins after that.
 
     Does nothing where that is not allowed: the verdict of a run says what it cost.
     """
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
     with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(NICENESS))
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness))
 
 
 def wake_on_time() -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from testbed.errors import MachineError, TestbedError
 from testbed.fabric.commands import run
 from testbed.fabric.packet_sockets import close_sockets, hold_sockets
-from testbed.precedence import go_before_others
+from testbed.precedence import FRAMES_NICENESS, go_before_others
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 DATABASE_DAEMON = "ovsdb-server"
@@ -200,7 +200,7 @@ class PrivateOvs:
                     argv, env=self.environment | preload, stdin=subprocess.DEVNULL,
                     stdout=sink, stderr=sink, start_new_session=True)
                 self._daemons[name] = daemon
-                go_before_others(daemon.pid)
+                go_before_others(daemon.pid, FRAMES_NICENESS)
         except FileNotFoundError:
             raise MachineError(
                 f"{name} is not installed: install openvswitch-switch (`make install`)"

@@ -22,6 +22,7 @@ from testbed.fabric.namespaces import loopback_up, quiet_ipv6, unshare_network_a
 from testbed.instance.layout import RUN_DIR, Layout
 from testbed.instance.progress import Progress
 from testbed.intent.request import UpRequest
+from testbed.precedence import CONTROL_NICENESS, go_before_others, wake_on_time
 
 # Daemons on a full disk fail in ways of their own (Open vSwitch waits); this names the cause.
 _FULL_BYTES = 16_384
@@ -34,6 +35,8 @@ def main() -> int:
     """Own the instance whose name is the first argument until the process is ended."""
     name, progress_fd, lock_fd = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     sys.setswitchinterval(_SWITCH_S)
+    go_before_others(os.getpid(), CONTROL_NICENESS)  # scripted actions have their time, too
+    wake_on_time()
     for descriptor in (progress_fd, lock_fd):
         os.set_inheritable(descriptor, False)
     progress = Progress(progress_fd)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.precedence import NICENESS, go_before_others
+from testbed.precedence import FRAMES_NICENESS, go_before_others
 
 pytestmark = pytest.mark.root
 
@@ -26,16 +26,16 @@ def daemon() -> Iterator[int]:
 
 def test_both_the_process_and_its_session_go_before_others(daemon: int) -> None:
     group = Path(f"/proc/{daemon}/autogroup")
-    go_before_others(daemon)
-    assert os.getpriority(os.PRIO_PROCESS, daemon) == NICENESS
+    go_before_others(daemon, FRAMES_NICENESS)
+    assert os.getpriority(os.PRIO_PROCESS, daemon) == FRAMES_NICENESS
     if group.exists():  # a kernel without has one group for all, where the first line is enough
-        assert group.read_text().split()[-1] == str(NICENESS)
+        assert group.read_text().split()[-1] == str(FRAMES_NICENESS)
 
 
 def test_a_process_that_has_ended_is_nobodys_error(daemon: int) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    go_before_others(ended.pid)
+    go_before_others(ended.pid, FRAMES_NICENESS)
 
 
 def test_waking_on_time_takes_the_slack_away() -> None:
