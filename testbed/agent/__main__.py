@@ -9,6 +9,7 @@ from testbed.agent.service import Agent
 from testbed.precedence import FRAMES_NICENESS, go_before_others, wake_on_time
 
 if __name__ == "__main__":
-    go_before_others(os.getpid(), FRAMES_NICENESS)  # they make agents late; agents idle between frames
+    # They make agents late; agents idle between frames.
+    go_before_others(os.getpid(), FRAMES_NICENESS)
     wake_on_time()
     sys.exit(Agent(sys.stdin.fileno(), sys.stdout.fileno()).run())
