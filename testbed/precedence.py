@@ -19,9 +19,8 @@ _SLACK_NS = 1  # 0 would mean the default again
 def go_before_others(pid: int, niceness: int) -> None:
     """Give process ``pid``, and its session's group if there are such, a nice value below 0.
 
-    Of the process it is its main thread, and every thread and process that begins after that.
-
-    Does nothing where that is not allowed: the verdict of a run says what it cost.
+    Threads and processes that it starts after that inherit the process's. Does nothing where
+    that is not allowed: the verdict of a run says what it cost.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, niceness)

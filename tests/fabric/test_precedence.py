@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from testbed_process import Running
 
-from testbed.precedence import FRAMES_NICENESS, go_before_others
+from testbed.fabric.cgroup import Cgroup
+from testbed.precedence import CONTROL_NICENESS, FRAMES_NICENESS, go_before_others
 
 pytestmark = pytest.mark.root
 
@@ -45,3 +47,14 @@ def test_waking_on_time_takes_the_slack_away() -> None:
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                            check=True)
     assert int(found.stdout) == 1
+
+
+def test_frames_go_first_and_the_instance_behind_them(bring_up: Callable[..., Running]) -> None:
+    found: dict[str, set[int]] = {}
+    for pid in Cgroup(bring_up("tiny").name).pids():
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        for part in ("ovs-vswitchd", "testbed.agent", "testbed.instance.process"):
+            if part in words:
+                found.setdefault(part, set()).add(os.getpriority(os.PRIO_PROCESS, pid))
+    assert found == {"ovs-vswitchd": {FRAMES_NICENESS}, "testbed.agent": {FRAMES_NICENESS},
+                     "testbed.instance.process": {CONTROL_NICENESS}}
