@@ -67,6 +67,10 @@ class Ecn(IntEnum):
 CONTROL_CLASS = frozenset({Dscp.CONTROL, Dscp.TRIMMED, Dscp.TRIMMED_LASTHOP})
 TRIMMABLE_CLASS = frozenset({Dscp.TRIMMABLE, Dscp.TRIMMABLE_RETX})
 
+# --- Paths: links crossed one way ------------------------------------------------------
+T0_LOCAL_LINKS = 2
+CROSS_T1_LINKS = 4
+
 # --- Ports ---------------------------------------------------------------------------
 # Switch ports drain a little faster than NICs send, so that on an uncongested path the
 # NIC and not a standing queue is the bottleneck.
@@ -117,7 +121,7 @@ def base_rtt_ns(spec: ClosSpec, cross_t1: bool = True) -> int:
     Cross-T1 that is 8 links and 4 serialisations of each, T0-local 4 links and 2 of
     each: 9404 and 4702 ns at 100 Gb/s with 1 us links.
     """
-    hops_one_way = 4 if cross_t1 else 2
+    hops_one_way = CROSS_T1_LINKS if cross_t1 else T0_LOCAL_LINKS
     frames_bytes = data_frame_bytes(spec.payload_bytes) + CONTROL_FRAME_BYTES
     busy_ns = serialisation_ns(hops_one_way * frames_bytes, spec.port_rate_bps)
     return 2 * hops_one_way * spec.link_delay_ns + busy_ns

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from topologies.numbers import CROSS_T1_LINKS, T0_LOCAL_LINKS
 from topologies.spec import ClosSpec
 from workloads import write_bandwidth, write_latency
 from workloads.connections import MAX_BUFFER_BYTES, MAX_HOST, MAX_SEED, Channel, End, by_connection
@@ -94,6 +95,12 @@ class Job:
     def senders(self) -> int:
         """How many hosts send data."""
         return sum(self.is_joint or bool(plan.program["sends"]) for plan in self.hosts.values())
+
+    @property
+    def link_counts(self) -> frozenset[int]:
+        """How many links frames of it cross one way: of its T0-local pairs, its cross-T1 pairs."""
+        return frozenset(CROSS_T1_LINKS if end.is_cross_t1 else T0_LOCAL_LINKS
+                         for plan in self.hosts.values() for end in plan.ends)
 
     def swap(
         self, told: Mapping[int, Iterable[Mapping[str, Any]]]

@@ -38,6 +38,8 @@ class Evidence:
     unexplained     by place: frames missing from the balance (below 0: too many)
     kernel_drops    by port: frames the kernel dropped before an agent read them
     late_events_ns  by scripted action: how late it was done
+    transit_drift_ns by links crossed: how much longer frames take through the idle fabric after
+                    the run than it assumed
     failures        an agent died, stopped answering or was paused: a sentence each
     """
 
@@ -53,11 +55,13 @@ class Evidence:
     kernel_drops: Mapping[str, int] = field(default_factory=dict)
     late_events_ns: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
+    transit_drift_ns: Mapping[str, float] = field(default_factory=dict)
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON types, for fidelity.json."""
         names = ("base_rtt_ns", "duration_ns", "idle_cores", "cores")
-        by_place = ("lost_ns", "drain_error", "unexplained", "kernel_drops", "late_events_ns")
+        by_place = ("lost_ns", "drain_error", "unexplained", "kernel_drops", "late_events_ns",
+                    "transit_drift_ns")
         return {
             **{name: getattr(self, name) for name in names},
             "lateness": {host: found.to_dict() for host, found in self.lateness.items()},
@@ -123,6 +127,10 @@ def _latest(evidence: Evidence) -> dict[str, float]:
     return {host: found.max_ns for host, found in evidence.lateness.items()}
 
 
+def _transit_drift(evidence: Evidence) -> dict[str, float]:
+    return {links: abs(drift_ns) for links, drift_ns in evidence.transit_drift_ns.items()}
+
+
 def _switch_p90(evidence: Evidence) -> dict[str, float]:
     return {switch: found.quantile_ns(0.9) for switch, found in evidence.switch_lateness.items()}
 
@@ -148,6 +156,10 @@ _TABLE = (
     # round trip of 2 bytes by 4.6 %.
     _Quantity("lateness median", _median, "rtt", Fraction(1, 50), Fraction(3, 50),
               "the agent of {where} was {measured} late or more every other time"),
+    # So is a latency by this: agents hold frames for the link delays less the transit they assume.
+    _Quantity("transit drift", _transit_drift, "rtt", Fraction(1, 50), Fraction(3, 50),
+              "how long frames over {where} take through this machine changed by {measured} in "
+              "the run", "run again, or with a larger --tdf"),
     _Quantity("lateness p99", _p99, "rtt", Fraction(1, 10), Fraction(3, 10),
               "the agent of {where} was {measured} late or more one time in a hundred"),
     _Quantity("lateness max", _latest, "rtt", Fraction(1), Fraction(3),

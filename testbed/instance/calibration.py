@@ -25,13 +25,9 @@ CACHE = Path(os.environ.get("TESTBED_CACHE", "/var/cache/mrc-testbed"))
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """``transit_ns``: wall-clock time of a frame through the idle fabric, by links crossed.
+    """The smallest time dilations at which a run was trusted that has one host, and every host,
+    send at line rate; None where that was not tried yet."""
 
-    ``pair_tdf`` and ``all_tdf``: the smallest time dilation at which a run was trusted that
-    has one host, and every host, send at line rate; None where that was not tried yet.
-    """
-
-    transit_ns: Mapping[int, int]
     pair_tdf: int | None = None
     all_tdf: int | None = None
 
@@ -64,14 +60,13 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON; `from_dict` reads it back."""
-        return {**asdict(self), "transit_ns": {str(k): ns for k, ns in self.transit_ns.items()}}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Calibration:
         """Read what `to_dict` wrote. Raises KeyError, TypeError or ValueError otherwise."""
-        transit = {int(links): int(ns) for links, ns in document["transit_ns"].items()}
         tdfs = (document["pair_tdf"], document["all_tdf"])
-        return cls(transit, *(None if tdf is None else int(tdf) for tdf in tdfs))
+        return cls(*(None if tdf is None else int(tdf) for tdf in tdfs))
 
 
 def fingerprint(spec: ClosSpec, dataplane: str) -> dict[str, Any]:

@@ -1,33 +1,23 @@
-"""Finds out what this machine carries, by trying: transit times and time dilations.
+"""Finds out how fast time may run on this machine, by trying.
 
-    transit    small frames, one at a time, through the idle fabric
-    dilation   short runs at line rate, each with a smaller dilation than the one before,
-               as long as they can be trusted; or a larger one, until they can
+Short runs at line rate, each with a smaller time dilation than the one before, as long as they
+can be trusted; or a larger one, until they can.
 """
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 
 from testbed.errors import InstanceError, TestbedError
-from testbed.forwarding.paths import Path, paths
 from testbed.instance import calibration
 from testbed.instance.calibration import Calibration
 from testbed.instance.fleetrun import RunPlan
 from testbed.instance.measured import measure
-from testbed.instance.prober import ProbeOptions
 from testbed.instance.testbed import Testbed
 from testbed.intent.dilation import assumed_capacity_pps, least_tdf, line_rate_pps, round_up_125
-from topologies.numbers import CONTROL_FRAME_BYTES, Dscp
 from topologies.spec import ClosSpec
 from workloads.job import Job, plan_permutation
 
-_TRANSIT_PROBES = 20
-_TRANSIT_ROUNDS = 8  # at most, until two in a row agree
-_TRANSIT_AGREEMENT = 1.2
-_TRANSIT_INTERVAL_US = 3_000
-_TRANSIT_TIMEOUT_MS = 2_000
 _TRIAL_WALL_NS = 800_000_000
 _TRIES = 2  # a dilation is carried where two runs in a row are trusted
 _MAX_TDF = 1_000_000
@@ -57,59 +47,24 @@ class Calibrator:
         self._is_stopping = is_stopping
         mark = calibration.fingerprint(self._spec, self._testbed.fabric.describe_dataplane())
         known = None if is_anew else self._known or calibration.load(mark)
-        if known is None or not known.covers(senders):
+        known = known or Calibration()
+        if not known.covers(senders):
             known = self._measure(known, senders, tell)
             calibration.store(mark, known)
         self._known = known
         return known
 
-    def _measure(self, known: Calibration | None, senders: int, tell: Tell) -> Calibration:
-        if known is None:
-            tell("calibrating: how long frames take through the idle fabric")
-            known = Calibration(self._transit_ns())
+    def _measure(self, known: Calibration, senders: int, tell: Tell) -> Calibration:
         for count in (1, self._spec.host_count):
             if not known.covers(min(senders, count)):
-                pairs = across(self._spec)[:count]
-                tdf = self._least_trusted(pairs, known.transit_ns, tell)
+                tdf = self._least_trusted(across(self._spec)[:count], tell)
                 known = known.with_tdf(count, tdf)
         return known
 
-    # --- transit -------------------------------------------------------------------
-
-    def _transit_ns(self) -> dict[int, int]:
-        """Wall-clock time of a small frame, by links crossed: 2 and 4 in a Clos.
-
-        The first frames on a path take longer, and so do all where the machine is busy with
-        something else: rounds are repeated until the medians of two in a row agree.
-        """
-        return {links: self._settled_transit_ns(wanted)
-                for links, wanted in _example_paths(self._spec).items()}
-
-    def _settled_transit_ns(self, wanted: Path) -> int:
-        before_ns = self._median_transit_ns(wanted)
-        for _ in range(_TRANSIT_ROUNDS):
-            now_ns = self._median_transit_ns(wanted)
-            if max(before_ns, now_ns) <= _TRANSIT_AGREEMENT * min(before_ns, now_ns):
-                break
-            before_ns = now_ns
-        return min(before_ns, now_ns)
-
-    def _median_transit_ns(self, wanted: Path) -> int:
-        options = ProbeOptions(
-            count=_TRANSIT_PROBES, timeout_ms=_TRANSIT_TIMEOUT_MS,
-            frame_bytes=CONTROL_FRAME_BYTES, dscp=int(Dscp.CONTROL),
-            interval_us=_TRANSIT_INTERVAL_US)
-        (answer,) = self._testbed.probe([wanted], options)
-        if not answer.transit_ns:
-            raise TestbedError(f"{wanted} does not answer, so the fabric cannot be calibrated: "
-                               "heal its faults, see `testbed status`")
-        return int(statistics.median(answer.transit_ns))
-
-    # --- dilation ------------------------------------------------------------------
-
-    def _least_trusted(self, pairs: list[tuple[int, int]], transit_ns: Mapping[int, int],
-                       tell: Tell) -> int:
+    def _least_trusted(self, pairs: list[tuple[int, int]], tell: Tell) -> int:
         """The smallest dilation (1, 2 or 5 times a power of ten) that is carried."""
+        transit_ns = self._testbed.transit.know()
+
         def is_carried(tdf: int) -> bool:
             word = self._try(tdf, pairs, transit_ns)
             hosts = "one host" if len(pairs) == 1 else f"{len(pairs)} hosts"
@@ -155,15 +110,6 @@ def trial_job(spec: ClosSpec, pairs: list[tuple[int, int]], tdf: int) -> Job:
     """Writes at line rate from the first host of each pair to the second."""
     return plan_permutation(spec, pairs, size=_MESSAGE_BYTES, qps=_QPS,
                             duration_ns=_TRIAL_WALL_NS // tdf, depth=_DEPTH)
-
-
-def _example_paths(spec: ClosSpec) -> dict[int, Path]:
-    """A path for each number of links there is, by that number."""
-    found: dict[int, Path] = {}
-    for dst in range(1, spec.host_count):
-        links = 4 if spec.is_cross_t1(0, dst) else 2
-        found.setdefault(links, paths(spec, 0, dst)[0])
-    return found
 
 
 def _step_down(tdf: int) -> int:

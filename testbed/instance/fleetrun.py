@@ -40,7 +40,8 @@ class RunPlan:
     """What is run. ``captures`` is a folder; ``drain_s`` bounds the wait for what is under way.
 
     ``script`` is what happens meanwhile. ``records``: the folder in which hosts leave their
-    rows, a sample every ``sample_ns``; None where nothing is recorded.
+    rows, a sample every ``sample_ns``; None where nothing is recorded. ``probe_interval_us``:
+    how far apart transit is probed again after it; None where that is not.
     """
 
     number: int
@@ -54,6 +55,7 @@ class RunPlan:
     script: Script = ()
     records: Path | None = None
     sample_ns: int | None = None
+    probe_interval_us: int | None = None
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from testbed.instance.machine import CpuTimes, read_cpu_times
 from testbed.instance.testbed import Testbed
 from testbed.metrics.lateness import Lateness
 from topologies.names import host_name
-from topologies.numbers import base_rtt_ns, data_frame_bytes
+from topologies.numbers import T0_LOCAL_LINKS, base_rtt_ns, data_frame_bytes
 
 _LAG_EVERY_S = 2.0
 _FIRST_LAG_S = 0.2
@@ -189,7 +189,7 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
             lost |= {nics[port["plane"]].interface: port["lost_ns"] for port in result["ports"]}
         duration_ns = max(duration_ns, result["ended_ns"])
     drops = {place: frames for place, frames in unexplained.items() if _OVERFLOW in place}
-    is_cross = all(end.is_cross_t1 for host in plan.job.hosts.values() for end in host.ends)
+    is_cross = T0_LOCAL_LINKS not in plan.job.link_counts
     return Evidence(
         base_rtt_ns=base_rtt_ns(spec, is_cross),
         lateness={name: Lateness.from_dict(result["lateness"])
@@ -205,4 +205,14 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
         kernel_drops={place.split(":")[0]: frames for place, frames in drops.items()},
         late_events_ns=late_events_ns,
         failures=tuple(outcome.failures),
+        transit_drift_ns={} if outcome.failures else _transit_drift_ns(testbed, plan),
     )
+
+
+def _transit_drift_ns(testbed: Testbed, plan: RunPlan) -> dict[str, float]:
+    """How much longer frames take now than the run assumed (emulated), by links crossed."""
+    if plan.probe_interval_us is None:
+        return {}
+    now_ns = testbed.transit.measure(plan.probe_interval_us, plan.job.link_counts)
+    return {f"{links} links": (ns - plan.transit_ns[links]) / plan.tdf
+            for links, ns in now_ns.items()}

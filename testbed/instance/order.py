@@ -9,7 +9,9 @@ from typing import Any, Literal
 from testbed.faults.script import Script
 from testbed.instance.baseline import with_baseline
 from testbed.instance.planning import plan_job
+from testbed.instance.transit import BUSY_INTERVAL_US, IDLE_INTERVAL_US
 from testbed.intent.workload import Request
+from topologies.numbers import T0_LOCAL_LINKS
 from topologies.spec import ClosSpec
 from workloads import write_latency
 from workloads.job import Job
@@ -48,7 +50,12 @@ class Order:
     @property
     def has_local_paths(self) -> bool:
         """Two of its hosts share a T0."""
-        return any(not end.is_cross_t1 for host in self.job.hosts.values() for end in host.ends)
+        return T0_LOCAL_LINKS in self.job.link_counts
+
+    @property
+    def probe_interval_us(self) -> int:
+        """How far apart to probe transit: switches sleep in between where each frame is awaited."""
+        return BUSY_INTERVAL_US if self.is_bandwidth else IDLE_INTERVAL_US
 
     def share_done(self, answers: Mapping[str, Any]) -> float:
         """How much of it is over, 0 to 1, from what hosts report."""

@@ -219,12 +219,14 @@ class Runs:
         collector = self._collector(order, active.tdf)
         try:
             self._begin_folder(folder, active)
+            transit_ns = self._testbed.transit.know(order.probe_interval_us, order.job.link_counts)
             plan = RunPlan(
-                self._next_epoch(), order.job.seed, active.tdf, order.job, known.transit_ns,
+                self._next_epoch(), order.job.seed, active.tdf, order.job, transit_ns,
                 drain_s=_DRAIN_AT_LEAST_S + RETRY_BUDGET_NS * active.tdf / 1e9,
                 captures=folder.subfolder("pcap") if order.is_captured else None,
                 snap_bytes=order.snap_bytes, script=order.script,
-                records=collector.folder, sample_ns=collector.sample_ns)
+                records=collector.folder, sample_ns=collector.sample_ns,
+                probe_interval_us=order.probe_interval_us)
             measured = measure(
                 self._testbed, plan, active.on_progress, active.on_begin, collector)
             active.phase = "finishing"

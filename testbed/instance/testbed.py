@@ -21,6 +21,7 @@ from testbed.instance.injector import Injector
 from testbed.instance.layout import Layout
 from testbed.instance.prober import Answer, ProbeOptions, choose_paths, probe, total_paths
 from testbed.instance.progress import Progress
+from testbed.instance.transit import TransitMeter
 from testbed.intent.request import UpRequest
 from testbed.rpc import Notification
 from topologies.graph import build_graph
@@ -68,9 +69,12 @@ class Testbed:
             agents.join()
         self.fabric.note_baseline()
         self.injector = Injector(self.fabric, self.hosts)
+        self.transit = TransitMeter(self.request.spec, self.probe,
+                                    lambda: not self.injector.in_force)
         self.conservation = Conservation(self.fabric, self.injector, self.hosts)
         with stage("readiness probes"):
             self.readiness = self._check_readiness()
+            self.transit.know()
         self.conservation.note_baseline()
         self.up_since_s = time.monotonic()
 

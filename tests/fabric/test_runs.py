@@ -197,6 +197,19 @@ def test_a_port_taken_down_by_hand_is_noticed_and_survived(
     eventually(lambda: healthy.call("status")["paths_ok"] == 40)
 
 
+def test_a_run_begins_on_a_fabric_that_is_broken(healthy: Running, tmp_path: Path) -> None:
+    """How long frames take through it cannot be measured then: it is known from before."""
+    healthy.call("fail", target="nic:h0:p0")
+    try:
+        result = healthy.finish(healthy.begin(kept(healthy), TDF, tmp_path))
+    finally:
+        healthy.call("heal")
+    require_whole(result)
+    quantities = {row["quantity"] for row in result["fidelity"]}
+    assert "lateness p99" in quantities
+    assert "transit drift" not in quantities
+
+
 def test_a_stopped_host_fails_its_peers_queue_pairs_and_the_run_says_so(
     healthy: Running, tmp_path: Path
 ) -> None:

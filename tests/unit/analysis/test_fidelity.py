@@ -71,6 +71,10 @@ def test_a_machine_that_kept_up_is_trusted_without_reasons() -> None:
     ({"kernel_drops": {"h0-eth0": 1}}, "invalid"),
     ({"late_events_ns": {"fail link": 5000}}, "trusted"),
     ({"late_events_ns": {"fail link": 5001}}, "invalid"),
+    ({"transit_drift_ns": {"2 links": -200.0, "4 links": 200.0}}, "trusted"),
+    ({"transit_drift_ns": {"2 links": -201.0}}, "degraded"),
+    ({"transit_drift_ns": {"4 links": 600.0}}, "degraded"),
+    ({"transit_drift_ns": {"4 links": 601.0}}, "invalid"),
     ({"failures": ("the agent of h3 died: bring the instance up again",)}, "invalid"),
     ({"lateness": {}}, "invalid"),
     ({"lateness": {"h0": late()}}, "invalid"),
@@ -101,6 +105,9 @@ def test_every_limit_from_both_sides(change: dict[str, Any], word: str) -> None:
     ({"drain_error": {"p0-t0-0-e1": 0.05}},
      "switch port p0-t0-0-e1 fell 5 % behind its rate, a degraded run allows 3 %: run again "
      "with a larger --tdf"),
+    ({"transit_drift_ns": {"2 links": 20.0, "4 links": -250.0}},
+     "how long frames over 4 links take through this machine changed by 250ns in the run, a "
+     "trusted run allows 200ns (0.02 base RTT): run again, or with a larger --tdf"),
     ({"idle_cores": 0.05},
      "this machine had only 0.05 of 2 cores idle, a trusted run needs 0.1 of 2 cores: end "
      "other programs or run again with a larger --tdf"),
@@ -139,7 +146,8 @@ def test_an_idle_host_that_had_nothing_due_speaks_against_nothing() -> None:
 
 def test_the_table_has_the_worst_of_every_quantity() -> None:
     rows = {row["quantity"]: row for row in describe(replace(
-        GOOD, lost_ns={"h0-eth0": 20_000, "h0-eth1": 5}, late_events_ns={"fail link": 10}))}
+        GOOD, lost_ns={"h0-eth0": 20_000, "h0-eth1": 5}, late_events_ns={"fail link": 10},
+        transit_drift_ns={"4 links": 7.0}))}
     assert rows["NIC rate error"] == {"quantity": "NIC rate error", "measured": "2 %",
                                       "where": "h0-eth0", "limit": "1 %", "word": "degraded"}
     assert rows["lateness max"] == {"quantity": "lateness max", "measured": "90ns",
@@ -147,7 +155,7 @@ def test_the_table_has_the_worst_of_every_quantity() -> None:
                                     "word": "trusted"}
     assert rows["unexplained loss"]["measured"] == "0 frames"
     assert list(rows) == ["unexplained loss", "kernel drops", "late event", "lateness median",
-                          "lateness p99", "lateness max", "NIC rate error",
+                          "transit drift", "lateness p99", "lateness max", "NIC rate error",
                           "switch port rate error", "idle CPU"]
 
 

@@ -16,9 +16,8 @@ from testbed.intent.topology import load_topology
 from topologies.numbers import base_rtt_ns
 
 SPEC = load_topology("tiny")
-TRANSIT = {2: 40_000, 4: 120_000}
 RTT_NS = base_rtt_ns(SPEC)
-KNOWN = Calibration(TRANSIT, pair_tdf=200, all_tdf=1_000)
+KNOWN = Calibration(pair_tdf=200, all_tdf=1_000)
 
 
 def mark() -> dict[str, Any]:
@@ -26,7 +25,7 @@ def mark() -> dict[str, Any]:
 
 
 def test_what_is_stored_is_found_again(tmp_path: Path) -> None:
-    for known in (KNOWN, Calibration(TRANSIT), Calibration({}, all_tdf=5)):
+    for known in (KNOWN, Calibration(), Calibration(all_tdf=5)):
         store(mark(), known, tmp_path / "new")
         assert load(mark(), tmp_path / "new") == known
     (file,) = (tmp_path / "new").iterdir()
@@ -50,9 +49,8 @@ def test_it_holds_only_as_long_as_nothing_changes(
 
 @pytest.mark.parametrize("text", [
     "", "{", "[]", "5", '{"calibration": 5}', '{"calibration": {}}',
-    '{"calibration": {"transit_ns": [], "pair_tdf": 1, "all_tdf": 1}}',
-    '{"calibration": {"transit_ns": {"x": 1}, "pair_tdf": 1, "all_tdf": 1}}',
-    '{"calibration": {"transit_ns": {}, "pair_tdf": "fast", "all_tdf": 1}}',
+    '{"calibration": {"pair_tdf": 1}}', '{"calibration": {"pair_tdf": [], "all_tdf": 1}}',
+    '{"calibration": {"pair_tdf": "fast", "all_tdf": 1}}',
 ])
 def test_a_file_that_says_nothing_is_as_none(tmp_path: Path, text: str) -> None:
     store(mark(), KNOWN, tmp_path)
@@ -81,21 +79,21 @@ def test_a_store_that_is_cut_off_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(TestbedError, match="No space left on device"):
-        store(mark(), Calibration({}), tmp_path)
+        store(mark(), Calibration(), tmp_path)
     assert load(mark(), tmp_path) == KNOWN
 
 
 @pytest.mark.parametrize(("known", "covered"), [
-    (Calibration(TRANSIT), {0}), (Calibration(TRANSIT, pair_tdf=5), {0, 1}),
-    (Calibration(TRANSIT, all_tdf=5), {0}), (KNOWN, {0, 1, 2, 3, 4}),
+    (Calibration(), {0}), (Calibration(pair_tdf=5), {0, 1}),
+    (Calibration(all_tdf=5), {0}), (KNOWN, {0, 1, 2, 3, 4}),
 ])
 def test_what_it_covers(known: Calibration, covered: set[int]) -> None:
     assert {senders for senders in range(5) if known.covers(senders)} == covered
 
 
 def test_what_is_learnt_is_added() -> None:
-    known = Calibration(TRANSIT).with_tdf(1, 200)
-    assert known == Calibration(TRANSIT, pair_tdf=200)
+    known = Calibration().with_tdf(1, 200)
+    assert known == Calibration(pair_tdf=200)
     assert known.with_tdf(4, 1_000) == KNOWN
 
 
@@ -106,14 +104,14 @@ def test_one_step_above_what_was_carried_and_in_proportion_to_all(senders: int, 
 
 
 def test_the_margin_is_half_as_much_again() -> None:
-    assert Calibration({}, pair_tdf=1_000).tdf_for(SPEC, 1, RTT_NS) == 2_000
-    assert Calibration({}, pair_tdf=1, all_tdf=1_300).tdf_for(SPEC, 4, RTT_NS) == 2_000
-    assert Calibration({}, pair_tdf=1, all_tdf=1_400).tdf_for(SPEC, 4, RTT_NS) == 5_000
+    assert Calibration(pair_tdf=1_000).tdf_for(SPEC, 1, RTT_NS) == 2_000
+    assert Calibration(pair_tdf=1, all_tdf=1_300).tdf_for(SPEC, 4, RTT_NS) == 2_000
+    assert Calibration(pair_tdf=1, all_tdf=1_400).tdf_for(SPEC, 4, RTT_NS) == 5_000
 
 
 def test_a_shorter_round_trip_takes_the_place_of_the_margin() -> None:
     """Half of it leaves half the room for being late, whatever else the machine does."""
-    known = Calibration({}, pair_tdf=1_000)
+    known = Calibration(pair_tdf=1_000)
     assert known.tdf_for(SPEC, 1, RTT_NS // 2) == 2_000
     assert known.tdf_for(SPEC, 1, RTT_NS // 3) == 5_000
 
@@ -121,7 +119,7 @@ def test_a_shorter_round_trip_takes_the_place_of_the_margin() -> None:
 @pytest.mark.parametrize("senders", [2, 3, 4])
 def test_several_senders_never_get_less_than_one(senders: int) -> None:
     """A share of what all need may be less than what a single host needs by itself."""
-    known = Calibration({}, pair_tdf=1_000, all_tdf=1_200)
+    known = Calibration(pair_tdf=1_000, all_tdf=1_200)
     assert known.tdf_for(SPEC, senders, RTT_NS) == known.tdf_for(SPEC, 1, RTT_NS) == 2_000
 
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from unit.instance.run_fakes import SPEC, FakeFabric, fake_testbed, request
+from unit.instance.run_fakes import FakeFabric, fake_testbed, request
 
 from testbed.errors import InstanceError, TestbedError
-from testbed.forwarding.paths import Path as FabricPath
 from testbed.instance import calibration, calibrator
 from testbed.instance.calibration import Calibration
 from testbed.instance.calibrator import Calibrator, across, trial_job
 from testbed.instance.fleetrun import RunPlan
-from testbed.instance.prober import Answer, ProbeOptions
 from testbed.intent.topology import load_topology
 from topologies.spec import ClosSpec
 
@@ -30,17 +27,16 @@ class Machine:
 
     def __init__(self, spec: ClosSpec, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         self.words: Callable[[RunPlan], str] = lambda plan: "trusted"
-        self.transit_ns: dict[int, list[int]] = {}
         self.plans: list[RunPlan] = []
-        self.probes: list[tuple[FabricPath, ProbeOptions]] = []
         self.told: list[str] = []
         self._numbers = iter(range(100, 10_000))
         monkeypatch.setattr(calibrator, "measure", self._measure)
         load, store = calibration.load, calibration.store
         monkeypatch.setattr(calibration, "load", lambda mark: load(mark, cache))
         monkeypatch.setattr(calibration, "store", lambda mark, known: store(mark, known, cache))
+        transit = SimpleNamespace(know=lambda: {2: 2_000, 4: 4_000})
         self.testbed = fake_testbed(request=request(spec=spec), fabric=FakeFabric(),
-                                    probe=self._probe)
+                                    transit=transit)
         self.calibrator = self.another()
 
     def another(self) -> Calibrator:
@@ -73,54 +69,10 @@ class Machine:
         self.plans.append(plan)
         return SimpleNamespace(verdict=SimpleNamespace(word=self.words(plan)))
 
-    def _probe(self, wanted: list[FabricPath], options: ProbeOptions) -> list[Answer]:
-        (path,) = wanted
-        self.probes.append((path, options))
-        left = self.transit_ns.get(path.link_count, [1000 * path.link_count])
-        took_ns = left.pop(0) if len(left) > 1 else left[0]
-        answers = (took_ns,) * 3 if took_ns else ()
-        return [Answer(path, 3, len(answers), 0, answers, answers)]
-
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     return Machine(TINY, monkeypatch, tmp_path)
-
-
-# --- Transit -----------------------------------------------------------------------------
-
-
-def test_transit_is_the_median_by_links_crossed(machine: Machine) -> None:
-    assert machine.know(0) == Calibration({2: 2_000, 4: 4_000})
-    assert machine.plans == []
-    assert {path.link_count for path, _ in machine.probes} == {2, 4}
-    options = machine.probes[0][1]
-    assert (options.frame_bytes, options.dscp) == (150, 46)
-    assert not options.to_params(is_self=False)["ev_probe"]
-    assert machine.told == ["calibrating: how long frames take through the idle fabric"]
-
-
-def test_rounds_are_repeated_until_two_in_a_row_agree(machine: Machine) -> None:
-    machine.transit_ns = {2: [90_000, 40_000, 60_000, 51_000, 1], 4: [100_000, 120_000, 1]}
-    assert machine.know(0).transit_ns == {2: 51_000, 4: 100_000}
-    assert [path.link_count for path, _ in machine.probes] == [2] * 4 + [4] * 2
-
-
-def test_a_machine_that_never_settles_is_measured_a_few_times(machine: Machine) -> None:
-    machine.transit_ns = {2: [2**round_ for round_ in range(30, 0, -1)]}
-    assert machine.know(0).transit_ns[2] == 2**22
-    assert [path.link_count for path, _ in machine.probes].count(2) == 9
-
-
-def test_a_fabric_that_does_not_answer_cannot_be_calibrated(machine: Machine) -> None:
-    machine.transit_ns = {4: [0]}
-    with pytest.raises(TestbedError, match=r"0x0000 h0 > .* does not answer.*heal its faults"):
-        machine.know(0)
-
-
-def test_one_t0_has_local_paths_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    rack = Machine(replace(SPEC, t0_per_plane=1), monkeypatch, tmp_path)
-    assert rack.know(0).transit_ns == {2: 2_000}
 
 
 # --- Dilation ----------------------------------------------------------------------------
@@ -188,7 +140,7 @@ def test_one_host_is_tried_with_one(machine: Machine) -> None:
     known = machine.know(1)
     assert (known.pair_tdf, known.all_tdf) == (500, None)
     assert all(set(plan.job.hosts) == {0, 2} for plan in machine.plans)
-    assert machine.told[1:] == [
+    assert machine.told == [
         "calibrating: one host at line rate, time dilation 500: trusted"]
 
 
@@ -196,6 +148,7 @@ def test_trials_are_short_numbered_runs_with_the_measured_transit(machine: Machi
     machine.know(1)
     plan = machine.plans[0]
     assert plan.transit_ns == {2: 2_000, 4: 4_000}
+    assert plan.probe_interval_us is None  # what it is asked is how much is carried
     assert plan.captures is None
     assert [found.number for found in machine.plans] == list(
         range(100, 100 + len(machine.plans)))
@@ -208,20 +161,18 @@ def test_trials_are_short_numbered_runs_with_the_measured_transit(machine: Machi
 
 def test_what_is_known_is_not_measured_again(machine: Machine) -> None:
     first = machine.know(1)
-    tried, probed = len(machine.plans), len(machine.probes)
+    tried = len(machine.plans)
     assert machine.know(1) == machine.know(0) == first
     machine.calibrator = machine.another()  # from the file
     assert machine.know(1) == first
-    assert (len(machine.plans), len(machine.probes)) == (tried, probed)
+    assert len(machine.plans) == tried
 
 
 def test_what_lacks_is_added_to_what_is_known(machine: Machine) -> None:
     pair = machine.know(1).pair_tdf
-    probed = len(machine.probes)
     machine.carries(50_000)
     known = machine.know(4)
     assert (known.pair_tdf, known.all_tdf) == (pair, 50_000)
-    assert len(machine.probes) == probed
     assert set(machine.tried[:2]) == {pair}
     assert machine.tried_with_all == machine.tried[2:]
     machine.calibrator = machine.another()
@@ -230,19 +181,23 @@ def test_what_lacks_is_added_to_what_is_known(machine: Machine) -> None:
 
 def test_anew_forgets_what_is_known(machine: Machine) -> None:
     machine.know(1)
-    machine.transit_ns = {2: [7_000], 4: [9_000]}
     machine.carries(10_000)
-    assert machine.know(1, is_anew=True) == Calibration({2: 7_000, 4: 9_000}, pair_tdf=10_000)
+    assert machine.know(1, is_anew=True) == Calibration(pair_tdf=10_000)
     assert machine.know(1) == machine.another().know(1, machine.told.append)
     assert machine.know(1).pair_tdf == 10_000
 
 
 def test_another_data_plane_is_measured_for_itself(machine: Machine) -> None:
-    machine.know(0)
-    probed = len(machine.probes)
+    machine.know(1)
+    tried = len(machine.plans)
     machine.testbed.fabric.describe_dataplane = lambda: "linux"
-    machine.another().know(0, machine.told.append)
-    assert len(machine.probes) > probed
+    machine.another().know(1, machine.told.append)
+    assert len(machine.plans) > tried
+
+
+def test_who_needs_no_dilation_has_nothing_measured(machine: Machine) -> None:
+    assert machine.know(0) == Calibration()
+    assert (machine.plans, machine.told) == ([], [])
 
 
 def test_a_search_that_fails_leaves_nothing_behind(machine: Machine) -> None:
@@ -267,7 +222,6 @@ def test_a_search_that_was_stopped_leaves_nothing_behind(machine: Machine) -> No
     with pytest.raises(InstanceError):
         machine.know(1, is_stopping=lambda: bool(machine.plans))
     assert machine.know(1).pair_tdf == 500  # nobody wants this one to stop
-    assert machine.told.count("calibrating: how long frames take through the idle fabric") == 2
 
 
 def test_what_is_known_is_told_even_to_one_that_is_to_stop(machine: Machine) -> None:

@@ -325,8 +325,10 @@ class Bed:
         self.on_run: Callable[[], None] = lambda: None
         balance = SimpleNamespace(note_baseline=lambda: self.done.append("baseline"),
                                   unexplained=self._balance)
+        self.transit_ns: dict[int, int] = {}
         self.testbed = fake_testbed(
             conservation=balance, injector=Willing(), hosts=object(),
+            transit=SimpleNamespace(measure=self._transit),
             set_tdf=lambda tdf, epoch, transit: self.done.append((tdf, epoch, dict(transit))))
         bed = self
 
@@ -344,6 +346,10 @@ class Bed:
                 return outcome
 
         monkeypatch.setattr(measured, "FleetRun", Fleet)
+
+    def _transit(self, interval_us: int, links: frozenset[int]) -> dict[int, int]:
+        self.done.append((f"transit every {interval_us} us", set(links)))
+        return self.transit_ns
 
     def _balance(self) -> dict[str, int]:
         self.done.append("balance")
@@ -449,6 +455,35 @@ def test_a_run_without_any_result_is_invalid(monkeypatch: pytest.MonkeyPatch) ->
     found = measure(bed.testbed, plan_of(), lambda _: None)
     assert found.verdict.word == "invalid"
     assert found.evidence.duration_ns == 0
+
+
+@pytest.mark.usefixtures("time", "cpu")
+@pytest.mark.parametrize(("now_ns", "drift"), [
+    ({2: 41, 4: 90_002}, {"2 links": 0.08, "4 links": 180.0}), ({2: 1}, {"2 links": 0.0}), ({}, {}),
+])
+def test_how_far_transit_went_in_the_run_is_evidence(
+    monkeypatch: pytest.MonkeyPatch, now_ns: dict[int, int], drift: dict[str, float]
+) -> None:
+    """In emulated time, and after the books are read: probes are frames too."""
+    bed = Bed(monkeypatch, outcome())
+    bed.transit_ns = now_ns
+    job = plan_permutation(SPEC, [(0, 2), (0, 1)], size=100, qps=1, iters=1)
+    plan = replace(plan_of(job), probe_interval_us=20_000)
+    found = measure(bed.testbed, plan, lambda _: None)
+    assert found.evidence.transit_drift_ns == drift
+    assert bed.done[-2:] == ["balance", ("transit every 20000 us", {2, 4})]
+
+
+@pytest.mark.usefixtures("time", "cpu")
+@pytest.mark.parametrize(("interval_us", "failures"), [(None, []), (3_000, ["h2 is gone"])])
+def test_transit_is_not_asked_of_a_trial_nor_of_a_run_that_failed(
+    monkeypatch: pytest.MonkeyPatch, interval_us: int | None, failures: list[str]
+) -> None:
+    bed = Bed(monkeypatch, outcome(failures=failures))
+    plan = replace(plan_of(), probe_interval_us=interval_us)
+    found = measure(bed.testbed, plan, lambda _: None)
+    assert found.evidence.transit_drift_ns == {}
+    assert bed.done[-1] == "balance"
 
 
 def test_a_dilation_that_cannot_be_set_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,12 @@ def latency(**changes: Any) -> RunRequest:
     return request(kind="write-lat", qps=1, depth=1, iters=50, **changes)
 
 
+@pytest.mark.parametrize(("asked", "interval_us"), [(request(), 3_000), (latency(), 20_000)])
+def test_transit_is_probed_at_the_pace_of_the_run(asked: RunRequest, interval_us: int) -> None:
+    """Switches that a frame wakes are slower than those that are busy."""
+    assert order_of(asked, SPEC).probe_interval_us == interval_us
+
+
 def test_a_bandwidth_request_becomes_a_job_with_all_it_says() -> None:
     job = plan_job(request(is_bidirectional=True, is_every_message_kept=True), SPEC)
     assert (job.kind, job.seed) == ("write-bw", 9)

@@ -77,7 +77,8 @@ class Bench:
         self.plans: list[RunPlan] = []
         self.known: list[tuple[int, bool]] = []
         self.tdfs: list[tuple[int, int]] = []
-        self.calibration = Calibration({2: 20, 4: 40}, pair_tdf=600, all_tdf=3_000)
+        self.calibration = Calibration(pair_tdf=600, all_tdf=3_000)
+        self.transit_asked: list[tuple[int, set[int]]] = []
         self.measured: Callable[[], Measured] = measured
         self.tells: list[str] = []
         self.unhealed: list[str] = []
@@ -90,7 +91,7 @@ class Bench:
             log=folder / "instance.log", open_run=folder / "run", rows=folder / "rows")
         self.testbed = fake_testbed(
             request=request(**asked), fabric=FakeFabric(), layout=layout, hosts=None,
-            injector=SimpleNamespace(in_force=()),
+            injector=SimpleNamespace(in_force=()), transit=SimpleNamespace(know=self._transit),
             set_tdf=lambda tdf, number, transit: self.tdfs.append((tdf, number)))
         self.runs = Runs(self.testbed)
 
@@ -98,6 +99,10 @@ class Bench:
         assert testbed is self.testbed
         self.next_number = next_number
         return SimpleNamespace(know=self._know)
+
+    def _transit(self, interval_us: int, links: frozenset[int]) -> dict[int, int]:
+        self.transit_asked.append((interval_us, set(links)))
+        return {2: 20, 4: 40}
 
     def _collector(self, folder: Path, _fabric: object, _hosts: object, names: list[str],
                    sample_ns: int, tdf: int) -> FakeCollector:
@@ -235,6 +240,8 @@ def test_the_plan_is_what_was_asked_for(bench: Bench) -> None:
     bench.finish(number)
     (plan,) = bench.plans
     assert (plan.number, plan.seed, plan.tdf, plan.transit_ns) == (number, 42, 500, {2: 20, 4: 40})
+    assert bench.transit_asked == [(3_000, {4})]
+    assert plan.probe_interval_us == 3_000
     assert (plan.captures, plan.job.parameters["iters"]) == (None, 4)
     # At least 2 s, and as long as a queue pair may try again, which is emulated time.
     assert 2.5 < plan.drain_s < 4
