@@ -23,6 +23,7 @@ from testbed.errors import TestbedError
 from testbed.faults.script import Script, silenced_hosts
 from testbed.instance.hosts import STATE_WORDS, Hosts
 from testbed.instance.jointresult import loss_sentences
+from testbed.instance.transit import Pace
 from topologies.names import host_name
 from workloads.job import Job
 
@@ -40,8 +41,8 @@ class RunPlan:
     """What is run. ``captures`` is a folder; ``drain_s`` bounds the wait for what is under way.
 
     ``script`` is what happens meanwhile. ``records``: the folder in which hosts leave their
-    rows, a sample every ``sample_ns``; None where nothing is recorded. ``probe_interval_us``:
-    how far apart transit is probed again after it; None where that is not.
+    rows, a sample every ``sample_ns``; None where nothing is recorded. ``pace``: at which
+    transit is measured again after it; None where that is not.
     """
 
     number: int
@@ -55,7 +56,7 @@ class RunPlan:
     script: Script = ()
     records: Path | None = None
     sample_ns: int | None = None
-    probe_interval_us: int | None = None
+    pace: Pace | None = None
 
 
 @dataclass(slots=True)

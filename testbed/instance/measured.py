@@ -211,8 +211,8 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
 
 def _transit_drift_ns(testbed: Testbed, plan: RunPlan) -> dict[str, float]:
     """How much longer frames take now than the run assumed (emulated), by links crossed."""
-    if plan.probe_interval_us is None:
+    if plan.pace is None:
         return {}
-    now_ns = testbed.transit.measure(plan.probe_interval_us, plan.job.link_counts)
+    now_ns = testbed.transit.measure(plan.pace, plan.job.link_counts)
     return {f"{links} links": (ns - plan.transit_ns[links]) / plan.tdf
             for links, ns in now_ns.items()}

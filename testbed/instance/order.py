@@ -9,7 +9,7 @@ from typing import Any, Literal
 from testbed.faults.script import Script
 from testbed.instance.baseline import with_baseline
 from testbed.instance.planning import plan_job
-from testbed.instance.transit import BUSY_INTERVAL_US, IDLE_INTERVAL_US
+from testbed.instance.transit import BUSY, IDLE, Pace
 from testbed.intent.workload import Request
 from topologies.numbers import T0_LOCAL_LINKS
 from topologies.spec import ClosSpec
@@ -53,9 +53,9 @@ class Order:
         return T0_LOCAL_LINKS in self.job.link_counts
 
     @property
-    def probe_interval_us(self) -> int:
-        """How far apart to probe transit: switches sleep in between where each frame is awaited."""
-        return BUSY_INTERVAL_US if self.is_bandwidth else IDLE_INTERVAL_US
+    def pace(self) -> Pace:
+        """At which to measure transit: where every frame is awaited, switches sleep in between."""
+        return BUSY if self.is_bandwidth else IDLE
 
     def share_done(self, answers: Mapping[str, Any]) -> float:
         """How much of it is over, 0 to 1, from what hosts report."""

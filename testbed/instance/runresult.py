@@ -42,6 +42,7 @@ def result_document(testbed: Testbed, order: Order, plan: RunPlan,
         "is_stopped": outcome.is_stopped,
         "is_settled": outcome.is_settled,
         "wall_s": round(outcome.wall_s, 2),
+        "transit_wall_ns": {str(links): ns for links, ns in plan.transit_ns.items()},
     }
 
 

@@ -219,14 +219,15 @@ class Runs:
         collector = self._collector(order, active.tdf)
         try:
             self._begin_folder(folder, active)
-            transit_ns = self._testbed.transit.know(order.probe_interval_us, order.job.link_counts)
+            epoch = self._next_epoch()
+            transit_ns = self._transit_ns(order, active.tdf, epoch)
             plan = RunPlan(
-                self._next_epoch(), order.job.seed, active.tdf, order.job, transit_ns,
+                epoch, order.job.seed, active.tdf, order.job, transit_ns,
                 drain_s=_DRAIN_AT_LEAST_S + RETRY_BUDGET_NS * active.tdf / 1e9,
                 captures=folder.subfolder("pcap") if order.is_captured else None,
                 snap_bytes=order.snap_bytes, script=order.script,
                 records=collector.folder, sample_ns=collector.sample_ns,
-                probe_interval_us=order.probe_interval_us)
+                pace=order.pace)
             measured = measure(
                 self._testbed, plan, active.on_progress, active.on_begin, collector)
             active.phase = "finishing"
@@ -265,7 +266,13 @@ class Runs:
         folder.write_spec({**active.order.document, "tdf": active.tdf,
                            "topology": topology_document(self._spec)})
 
-    # --- time dilation -------------------------------------------------------------
+    # --- time ----------------------------------------------------------------------
+
+    def _transit_ns(self, order: Order, tdf: int, epoch: int) -> Mapping[int, int]:
+        """How long frames take now, under the time dilation of the run and at its pace."""
+        transit = self._testbed.transit
+        self._testbed.set_tdf(tdf, epoch, transit.last_ns)
+        return transit.know(order.pace, order.job.link_counts)
 
     def _tdf(self, order: Order, known: Calibration) -> int:
         if order.tdf != "auto":

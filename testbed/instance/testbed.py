@@ -70,7 +70,7 @@ class Testbed:
         self.fabric.note_baseline()
         self.injector = Injector(self.fabric, self.hosts)
         self.transit = TransitMeter(self.request.spec, self.probe,
-                                    lambda: not self.injector.in_force)
+                                    lambda: not self.injector.in_force, lambda: self.tdf)
         self.conservation = Conservation(self.fabric, self.injector, self.hosts)
         with stage("readiness probes"):
             self.readiness = self._check_readiness()

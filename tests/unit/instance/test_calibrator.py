@@ -148,7 +148,7 @@ def test_trials_are_short_numbered_runs_with_the_measured_transit(machine: Machi
     machine.know(1)
     plan = machine.plans[0]
     assert plan.transit_ns == {2: 2_000, 4: 4_000}
-    assert plan.probe_interval_us is None  # what it is asked is how much is carried
+    assert plan.pace is None  # what it is asked is how much is carried
     assert plan.captures is None
     assert [found.number for found in machine.plans] == list(
         range(100, 100 + len(machine.plans)))

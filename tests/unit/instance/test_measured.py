@@ -23,6 +23,7 @@ from testbed.instance.collecting import OWN_FILE, Collector
 from testbed.instance.fleetrun import FleetRun, Outcome, RunPlan
 from testbed.instance.machine import CpuTimes
 from testbed.instance.measured import Monitor, measure
+from testbed.instance.transit import BUSY, IDLE, Pace
 from testbed.metrics.ports import Tally
 from testbed.metrics.rows import decode
 from topologies.numbers import data_frame_bytes
@@ -347,8 +348,8 @@ class Bed:
 
         monkeypatch.setattr(measured, "FleetRun", Fleet)
 
-    def _transit(self, interval_us: int, links: frozenset[int]) -> dict[int, int]:
-        self.done.append((f"transit every {interval_us} us", set(links)))
+    def _transit(self, pace: Pace, links: frozenset[int]) -> dict[int, int]:
+        self.done.append((pace, set(links)))
         return self.transit_ns
 
     def _balance(self) -> dict[str, int]:
@@ -468,19 +469,19 @@ def test_how_far_transit_went_in_the_run_is_evidence(
     bed = Bed(monkeypatch, outcome())
     bed.transit_ns = now_ns
     job = plan_permutation(SPEC, [(0, 2), (0, 1)], size=100, qps=1, iters=1)
-    plan = replace(plan_of(job), probe_interval_us=20_000)
+    plan = replace(plan_of(job), pace=IDLE)
     found = measure(bed.testbed, plan, lambda _: None)
     assert found.evidence.transit_drift_ns == drift
-    assert bed.done[-2:] == ["balance", ("transit every 20000 us", {2, 4})]
+    assert bed.done[-2:] == ["balance", (IDLE, {2, 4})]
 
 
 @pytest.mark.usefixtures("time", "cpu")
-@pytest.mark.parametrize(("interval_us", "failures"), [(None, []), (3_000, ["h2 is gone"])])
+@pytest.mark.parametrize(("pace", "failures"), [(None, []), (BUSY, ["h2 is gone"])])
 def test_transit_is_not_asked_of_a_trial_nor_of_a_run_that_failed(
-    monkeypatch: pytest.MonkeyPatch, interval_us: int | None, failures: list[str]
+    monkeypatch: pytest.MonkeyPatch, pace: Pace | None, failures: list[str]
 ) -> None:
     bed = Bed(monkeypatch, outcome(failures=failures))
-    plan = replace(plan_of(), probe_interval_us=interval_us)
+    plan = replace(plan_of(), pace=pace)
     found = measure(bed.testbed, plan, lambda _: None)
     assert found.evidence.transit_drift_ns == {}
     assert bed.done[-1] == "balance"

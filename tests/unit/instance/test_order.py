@@ -8,6 +8,7 @@ import pytest
 
 from testbed.errors import UsageError
 from testbed.instance.order import Order, order_of, plan_job
+from testbed.instance.transit import BUSY, IDLE, Pace
 from testbed.intent.run import RunRequest
 from topologies.spec import ClosSpec
 from workloads.job import plan_permutation
@@ -25,10 +26,10 @@ def latency(**changes: Any) -> RunRequest:
     return request(kind="write-lat", qps=1, depth=1, iters=50, **changes)
 
 
-@pytest.mark.parametrize(("asked", "interval_us"), [(request(), 3_000), (latency(), 20_000)])
-def test_transit_is_probed_at_the_pace_of_the_run(asked: RunRequest, interval_us: int) -> None:
+@pytest.mark.parametrize(("asked", "pace"), [(request(), BUSY), (latency(), IDLE)])
+def test_transit_is_probed_at_the_pace_of_the_run(asked: RunRequest, pace: Pace) -> None:
     """Switches that a frame wakes are slower than those that are busy."""
-    assert order_of(asked, SPEC).probe_interval_us == interval_us
+    assert order_of(asked, SPEC).pace == pace
 
 
 def test_a_bandwidth_request_becomes_a_job_with_all_it_says() -> None:

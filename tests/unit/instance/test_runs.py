@@ -28,6 +28,7 @@ from testbed.instance.measured import Measured
 from testbed.instance.order import Order, order_of
 from testbed.instance.runfolder import Owner
 from testbed.instance.runs import Runs
+from testbed.instance.transit import BUSY, Pace
 from testbed.intent.run import RunRequest
 from testbed.metrics.tables import event_row
 from topologies.numbers import base_rtt_ns
@@ -78,7 +79,7 @@ class Bench:
         self.known: list[tuple[int, bool]] = []
         self.tdfs: list[tuple[int, int]] = []
         self.calibration = Calibration(pair_tdf=600, all_tdf=3_000)
-        self.transit_asked: list[tuple[int, set[int]]] = []
+        self.transit_asked: list[tuple[Pace, set[int], int]] = []
         self.measured: Callable[[], Measured] = measured
         self.tells: list[str] = []
         self.unhealed: list[str] = []
@@ -91,7 +92,8 @@ class Bench:
             log=folder / "instance.log", open_run=folder / "run", rows=folder / "rows")
         self.testbed = fake_testbed(
             request=request(**asked), fabric=FakeFabric(), layout=layout, hosts=None,
-            injector=SimpleNamespace(in_force=()), transit=SimpleNamespace(know=self._transit),
+            injector=SimpleNamespace(in_force=()),
+            transit=SimpleNamespace(know=self._transit, last_ns={}),
             set_tdf=lambda tdf, number, transit: self.tdfs.append((tdf, number)))
         self.runs = Runs(self.testbed)
 
@@ -100,8 +102,8 @@ class Bench:
         self.next_number = next_number
         return SimpleNamespace(know=self._know)
 
-    def _transit(self, interval_us: int, links: frozenset[int]) -> dict[int, int]:
-        self.transit_asked.append((interval_us, set(links)))
+    def _transit(self, pace: Pace, links: frozenset[int]) -> dict[int, int]:
+        self.transit_asked.append((pace, set(links), self.tdfs[-1][0]))
         return {2: 20, 4: 40}
 
     def _collector(self, folder: Path, _fabric: object, _hosts: object, names: list[str],
@@ -240,8 +242,8 @@ def test_the_plan_is_what_was_asked_for(bench: Bench) -> None:
     bench.finish(number)
     (plan,) = bench.plans
     assert (plan.number, plan.seed, plan.tdf, plan.transit_ns) == (number, 42, 500, {2: 20, 4: 40})
-    assert bench.transit_asked == [(3_000, {4})]
-    assert plan.probe_interval_us == 3_000
+    assert bench.transit_asked == [(BUSY, {4}, 500)]
+    assert plan.pace == BUSY
     assert (plan.captures, plan.job.parameters["iters"]) == (None, 4)
     # At least 2 s, and as long as a queue pair may try again, which is emulated time.
     assert 2.5 < plan.drain_s < 4
@@ -447,7 +449,7 @@ def test_runs_are_counted_for_people_and_trials_only_for_the_ports(bench: Bench)
     assert bench.start() == 2
     bench.finish(2)
     bench.runs.set_tdf(500)
-    assert bench.tdfs == [(500, 4)]
+    assert bench.tdfs == [(1_000, 1), (1_000, 3), (500, 4)]
 
 
 # --- What fails --------------------------------------------------------------------------
