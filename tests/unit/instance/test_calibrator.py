@@ -81,7 +81,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 def test_the_search_goes_down_while_runs_are_trusted(machine: Machine) -> None:
     machine.carries(1_000)
     assert machine.know(4).all_tdf == 1_000
-    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000, 500]
+    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000, 500, 500]
     assert machine.told_of_all == [
         "calibrating: 4 hosts at line rate, time dilation 2,000: trusted",
         "calibrating: 4 hosts at line rate, time dilation 1,000: trusted",
@@ -91,7 +91,7 @@ def test_the_search_goes_down_while_runs_are_trusted(machine: Machine) -> None:
 def test_the_search_goes_up_where_the_first_is_not_carried(machine: Machine) -> None:
     machine.carries(20_000)
     assert machine.know(4).all_tdf == 20_000
-    assert machine.tried_with_all == [2_000, 5_000, 10_000, 20_000, 20_000]
+    assert machine.tried_with_all == [2_000] * 2 + [5_000] * 2 + [10_000] * 2 + [20_000] * 2
 
 
 def test_it_never_goes_below_what_ports_hold(machine: Machine) -> None:
@@ -100,16 +100,21 @@ def test_it_never_goes_below_what_ports_hold(machine: Machine) -> None:
     assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000, 500, 500]
 
 
-def test_a_second_try_that_is_not_trusted_counts(machine: Machine) -> None:
-    seen: list[int] = []
-
-    def words(plan: RunPlan) -> str:
-        seen.append(plan.tdf)
-        return "degraded" if plan.tdf == 1_000 and seen.count(1_000) == 2 else "trusted"
-
-    machine.words = words
-    assert machine.know(4).all_tdf == 2_000
-    assert machine.tried_with_all == [2_000, 2_000, 1_000, 1_000]
+@pytest.mark.parametrize(("found", "told", "tdf"), [
+    ("trusted trusted", "trusted", 1_000), ("degraded trusted trusted", "trusted", 1_000),
+    ("trusted invalid trusted", "trusted", 1_000), ("degraded degraded", "degraded", 2_000),
+    ("degraded invalid", "invalid", 2_000), ("invalid trusted degraded", "invalid", 2_000),
+    ("trusted degraded degraded", "degraded", 2_000),
+])
+def test_two_runs_must_agree(machine: Machine, found: str, told: str, tdf: int) -> None:
+    """A bad moment does not cost every later run; nor is one good moment enough."""
+    left = {(4, 1_000): found.split()}
+    machine.words = lambda plan: (
+        left[key].pop(0) if (key := (len(plan.job.hosts), plan.tdf)) in left
+        else "degraded" if key == (4, 500) else "trusted")
+    assert machine.know(4).all_tdf == tdf
+    assert left == {(4, 1_000): []}
+    assert f"calibrating: 4 hosts at line rate, time dilation 1,000: {told}" in machine.told
 
 
 @pytest.mark.parametrize("word", ["degraded", "invalid"])
@@ -118,7 +123,7 @@ def test_a_machine_that_carries_nothing_is_told_so(machine: Machine, word: str) 
     with pytest.raises(TestbedError, match=r"no time dilation up to 1,000,000 .* take a smaller"):
         machine.know(1)
     assert machine.tried[-1] == 1_000_000
-    assert machine.tried == sorted(set(machine.tried))
+    assert machine.tried == sorted(2 * list(set(machine.tried)))
 
 
 @pytest.mark.parametrize("senders", [2, 3, 4])
