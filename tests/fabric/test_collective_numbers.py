@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from test_collectives import require_exact
-from testbed_process import Running, until_trusted
+from testbed_process import Running
 
 from testbed.sim.jobs import run_job
 from topologies.graph import build_graph
@@ -22,23 +21,14 @@ from workloads.collectives.summary import iteration_rows, size_rows
 pytestmark = [pytest.mark.root, pytest.mark.soak, pytest.mark.timeout(900)]
 
 
-def trusted_run(instance: Running, out: Path, *words: str) -> dict[str, Any]:
-    """A result that can be believed, and is exact."""
-    def attempt() -> dict[str, Any]:
-        _, result = instance.run(*words, out=out)
-        require_exact(result)
-        return result
-
-    return until_trusted(attempt)
-
-
 def test_a_ring_of_eight_has_nearly_the_bandwidth_of_the_nics(
     bring_up: Callable[..., Running], tmp_path: Path
 ) -> None:
     """16 MiB on quad: busbw is 90 % of what payload can have, and as in the simulator."""
     quad = bring_up("quad")
-    result = trusted_run(quad, tmp_path, "allreduce", "--sizes", "16M", "--iters", "1",
-                         "--warmup", "0", "--tdf", "100000")
+    result = quad.run_until_trusted(
+        "allreduce", "--sizes", "16M", "--iters", "1", "--warmup", "0", "--tdf", "100000",
+        out=tmp_path, require=require_exact)
     spec = quad.graph().spec
     payload = spec.payload_bytes / data_frame_bytes(spec.payload_bytes)
     possible = spec.planes * spec.port_rate_bps / 8 * payload

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed_process import Running, until_trusted
+from testbed_process import Running
 
 from testbed.sim.jobs import run_job
 from topologies.graph import build_graph
@@ -32,21 +32,16 @@ def octo(bring_up: Callable[..., Running]) -> Running:
     return bring_up("octo")
 
 
-def trusted_run(octo: Running, out: Path, *words: str) -> dict[str, Any]:
-    """A result that can be believed, of which every byte is right."""
-    def attempt() -> dict[str, Any]:
-        _, result = octo.run(*words, out=out)
-        assert result["verified"]["checked_bytes"] > 0
-        assert result["verified"]["wrong_bytes"] == 0
-        assert result["failures"] == []
-        return result
-
-    return until_trusted(attempt)
+def require_right(result: dict[str, Any]) -> None:
+    """Every byte is as it was written, and nothing failed."""
+    assert result["verified"]["checked_bytes"] > 0
+    assert result["verified"]["wrong_bytes"] == 0
+    assert result["failures"] == []
 
 
 def write_bw(octo: Running, out: Path, *words: str) -> dict[str, float]:
     """Goodput of each direction of a trusted run, as a share of 800 Gb/s."""
-    result = trusted_run(octo, out, "write-bw", *words)
+    result = octo.run_until_trusted("write-bw", *words, out=out, require=require_right)
     shares: dict[str, float] = {}
     for src in {row["src"] for row in result["streams"]}:
         rows = [row for row in result["streams"] if row["src"] == src]
@@ -90,7 +85,8 @@ def test_latency_differs_by_the_extra_hops_and_links(octo: Running, tmp_path: Pa
     spec = octo.graph().spec
     typical: dict[int, float] = {}
     for dst in (1, 7):
-        result = trusted_run(octo, tmp_path, "write-lat", "h0", f"h{dst}", "--iters", "60")
+        result = octo.run_until_trusted("write-lat", "h0", f"h{dst}", "--iters", "60",
+                                        out=tmp_path, require=require_right)
         assert result["tdf"] >= 10_000
         typical[dst] = half_latency(result["latency_ns"]).typical
         job = plan_write_latency(spec, 0, dst, size=2, iters=60, seed=1)

@@ -94,6 +94,16 @@ class Running:
         eventually(is_over, within_s)
         return dict(found["result"])
 
+    def run_until_trusted(self, *words: str, out: Path,
+                          require: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        """The result of a `run` that can be believed; ``require`` must hold of every attempt."""
+        def attempt() -> dict[str, Any]:
+            _, result = self.run(*words, out=out)
+            require(result)
+            return result
+
+        return until_trusted(attempt)
+
     def wait_until_running(self, number: int, share: float = 0.0) -> None:
         """Wait until so much of a run is over."""
         def is_running() -> bool:
