@@ -46,7 +46,7 @@ def copied(outcome: Outcome) -> Outcome:
 def document(outcome: Outcome, job: Job | None = None, **evidence: Any) -> dict[str, Any]:
     job = job or small_job(is_bidirectional=True)
     order = Order("write-bw-h0-h2", job, {"workload": job.kind, "src": "h0", "dst": "h2"})
-    plan = RunPlan(4, 11, 1000, job, {}, drain_s=1)
+    plan = RunPlan(4, 11, 1000, job, {4: 3_000_000}, drain_s=1)
     return result_document(fake_testbed(), order, plan, measured(outcome, **evidence))
 
 
@@ -63,6 +63,7 @@ def test_the_whole_is_json_and_says_what_was_run(outcome: Outcome) -> None:
                                 "payload_bytes": 4096}
     assert told["parameters"] == {"workload": "write-bw", "src": "h0", "dst": "h2"}
     assert (told["wall_s"], told["is_settled"], told["is_stopped"]) == (12.35, True, False)
+    assert told["transit_wall_ns"] == {"4": 3_000_000}
     assert told["verdict"] == {"word": "trusted", "reasons": []}
     assert told["failures"] == []
     assert {row["word"] for row in told["fidelity"]} == {"trusted"}
