@@ -19,6 +19,6 @@ def emulated_rtt_ns(rtt_wall_ns: int, tdf: int, links: int, link_delay_ns: int) 
     `link_delay_ns` the propagation delay of one link, emulated. Serialisation
     and queueing happened on the wire, k times stretched, and shrink with it;
     propagation does not happen there and is added (design 3). The machine's own
-    transit time is still contained, divided by `tdf`: calibration subtracts it.
+    transit time is still contained, divided by `tdf`.
     """
     return rtt_wall_ns // tdf + links * link_delay_ns

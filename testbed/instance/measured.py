@@ -205,13 +205,16 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
         kernel_drops={place.split(":")[0]: frames for place, frames in drops.items()},
         late_events_ns=late_events_ns,
         failures=tuple(outcome.failures),
-        transit_drift_ns={} if outcome.failures else _transit_drift_ns(testbed, plan),
+        transit_drift_ns=_transit_drift_ns(testbed, plan, outcome),
     )
 
 
-def _transit_drift_ns(testbed: Testbed, plan: RunPlan) -> dict[str, float]:
-    """How much longer frames take now than the run assumed (emulated), by links crossed."""
-    if plan.pace is None:
+def _transit_drift_ns(testbed: Testbed, plan: RunPlan, outcome: Outcome) -> dict[str, float]:
+    """How much longer frames take now than the run assumed (emulated), by links crossed.
+
+    After failures it is not asked: the run is invalid, and who is silent would be waited for.
+    """
+    if plan.pace is None or outcome.failures:
         return {}
     now_ns = testbed.transit.measure(plan.pace, plan.job.link_counts)
     return {f"{links} links": (ns - plan.transit_ns[links]) / plan.tdf
