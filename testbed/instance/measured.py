@@ -87,6 +87,13 @@ class Monitor:
             return float(os.cpu_count() or 1)
         return self._ended.idle_cores_since(self._began)
 
+    @property
+    def stolen_cores(self) -> float:
+        """Processors' worth of time a hypervisor took meanwhile."""
+        if self._began is None or self._ended is None:
+            return 0.0
+        return self._ended.stolen_cores_since(self._began)
+
     def _read_backlogs(self) -> None:
         """How late switches are with what has reached them: so long it took to arrive.
 
@@ -199,6 +206,7 @@ def _evidence(testbed: Testbed, plan: RunPlan, outcome: Outcome, monitor: Monito
         drain_error=monitor.drain_error,
         switch_lateness=monitor.switch_lateness,
         idle_cores=monitor.idle_cores,
+        stolen_cores=monitor.stolen_cores,
         cores=os.cpu_count() or 1,
         unexplained={place: frames for place, frames in unexplained.items()
                      if place not in drops},

@@ -140,6 +140,17 @@ def test_the_worst_reason_comes_first_and_failures_before_all() -> None:
     assert verdict.reasons[0] == failure
 
 
+def test_what_a_hypervisor_took_is_told_beside_reasons_but_is_none() -> None:
+    late_now: dict[str, Any] = {"transit_drift_ns": {"4 links": 300.0}}
+    assert judge(replace(GOOD, stolen_cores=1.0)) == Verdict("trusted", ())
+    assert len(judge(replace(GOOD, stolen_cores=0.019, **late_now)).reasons) == 1
+    verdict = judge(replace(GOOD, stolen_cores=0.02, **late_now))
+    assert verdict.word == "degraded"
+    assert verdict.reasons[1:] == (
+        "a hypervisor gave 0.02 of 2 cores to other machines than this one meanwhile: run again "
+        "when they rest",)
+
+
 def test_an_idle_host_that_had_nothing_due_speaks_against_nothing() -> None:
     assert judge(replace(GOOD, lateness={**GOOD.lateness, "h5": late()})).word == "trusted"
 

@@ -1,4 +1,4 @@
-"""How idle the machine was: /proc/stat by the columns of proc(5)."""
+"""How idle the machine was, and how much of it there was: /proc/stat by the columns of proc(5)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_idle_is_idle_and_iowait_and_guests_are_not_counted_twice(
 ) -> None:
     (tmp_path / "stat").write_text(STAT)
     monkeypatch.setattr(machine, "_STAT", tmp_path / "stat")
-    assert read_cpu_times() == CpuTimes(4500, 100 + 20 + 30 + 4000 + 500 + 6 + 7 + 8)
+    assert read_cpu_times() == CpuTimes(4500, 100 + 20 + 30 + 4000 + 500 + 6 + 7 + 8, 8)
 
 
 def test_this_machine_can_be_read_and_time_goes_on() -> None:
@@ -34,3 +34,14 @@ def test_idle_cores(
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     earlier = CpuTimes(1000, 9000)
     assert CpuTimes(1000 + idle, 9000 + total).idle_cores_since(earlier) == cores
+
+
+@pytest.mark.parametrize(("stolen", "total", "cores"), [
+    (0, 400, 0.0), (100, 400, 1.0), (0, 0, 0.0),
+])
+def test_stolen_cores(
+    stolen: int, total: int, cores: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    earlier = CpuTimes(1000, 9000, 7)
+    assert CpuTimes(1000, 9000 + total, 7 + stolen).stolen_cores_since(earlier) == cores

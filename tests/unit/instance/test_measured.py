@@ -44,8 +44,9 @@ class Cpu:
     def read(self) -> CpuTimes:
         return self.times
 
-    def work(self, idle: int, total: int) -> None:
-        self.times = CpuTimes(self.times.idle + idle, self.times.total + total)
+    def work(self, idle: int, total: int, stolen: int = 0) -> None:
+        times = self.times
+        self.times = CpuTimes(times.idle + idle, times.total + total, times.stolen + stolen)
 
 
 @pytest.fixture
@@ -86,21 +87,21 @@ def passed(fabric: FakeFabric, bytes_: int, waiting: int = 0, model: int = 0) ->
 # --- Monitor: processors -----------------------------------------------------------------
 
 
-def test_idle_cores_count_from_emulated_time_0_to_the_last_look(
+def test_idle_and_stolen_cores_count_from_emulated_time_0_to_the_last_look(
     monitor: Monitor, cpu: Cpu
 ) -> None:
-    cpu.work(idle=0, total=5_000)
+    cpu.work(idle=0, total=5_000, stolen=900)
     monitor.see(BEFORE)
-    cpu.work(idle=0, total=5_000)
+    cpu.work(idle=0, total=5_000, stolen=900)
     monitor.see(DURING)
-    cpu.work(idle=100, total=400)
+    cpu.work(idle=100, total=400, stolen=200)
     monitor.see(DURING)
-    assert monitor.idle_cores == 1.0
+    assert (monitor.idle_cores, monitor.stolen_cores) == (1.0, 2.0)
     cpu.work(idle=0, total=400)
     monitor.see(DURING)
-    assert monitor.idle_cores == 0.5
-    cpu.work(idle=0, total=9_000)  # after the run
-    assert monitor.idle_cores == 0.5
+    assert (monitor.idle_cores, monitor.stolen_cores) == (0.5, 1.0)
+    cpu.work(idle=0, total=9_000, stolen=900)  # after the run
+    assert (monitor.idle_cores, monitor.stolen_cores) == (0.5, 1.0)
 
 
 # --- Monitor: ports ----------------------------------------------------------------------
@@ -417,12 +418,12 @@ def test_a_short_run_has_evidence_of_machine_and_ports(
     bed = Bed(monkeypatch, outcome())
 
     def run() -> None:
-        cpu.work(idle=10, total=1_000)
+        cpu.work(idle=10, total=1_000, stolen=50)
         passed(bed.testbed.fabric, 100_000, waiting=ALLOWANCE_BYTES + 5_000)
 
     bed.on_run = run
     found = measure(bed.testbed, plan_of(), lambda _: None)
-    assert found.evidence.idle_cores == 0.04
+    assert (found.evidence.idle_cores, found.evidence.stolen_cores) == (0.04, 0.2)
     assert found.evidence.drain_error == {NAME: pytest.approx(0.05)}
     assert found.verdict.word == "invalid"
 
