@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 TOPOLOGY ?= quad
 
-.PHONY: help install dev try up down test lint bench soak fuzz clean
+.PHONY: help install dev try up down test busy lint bench soak fuzz clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ down:            ## take every instance down
 test: dev        ## every test but the long ones
 	$(PYTHON) -m pytest -n auto --dist worksteal -m "not soak and not root"
 	$(PYTHON) -m pytest -m "root and not soak"
+
+busy: dev        ## the tests of the fabric on a machine that is busy with something else
+	$(PYTHON) tests/busy.py -- $(PYTHON) -m pytest -m "root and not soak"
 
 lint: dev        ## ruff, and mypy (strict on the pure packages)
 	$(PYTHON) -m ruff check .

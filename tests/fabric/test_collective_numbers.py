@@ -27,7 +27,7 @@ def test_a_ring_of_eight_has_nearly_the_bandwidth_of_the_nics(
     """16 MiB on quad: busbw is 90 % of what payload can have, and as in the simulator."""
     quad = bring_up("quad")
     result = quad.run_until_trusted(
-        "allreduce", "--sizes", "16M", "--iters", "1", "--warmup", "0", "--tdf", "100000",
+        "allreduce", "--sizes", "16M", "--iters", "1", "--warmup", "0", tdf=100_000,
         out=tmp_path, require=require_exact)
     spec = quad.graph().spec
     payload = spec.payload_bytes / data_frame_bytes(spec.payload_bytes)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_runs import expected_code
-from testbed_process import Running, until_trusted
+from testbed_process import Running, expected_code, require_right
 
 from testbed.analysis.tables import from_parquet
 from testbed.faults.actions import make_action
@@ -34,11 +33,9 @@ RANKS = 4
 
 def require_exact(result: dict[str, Any]) -> None:
     """Every iteration of every size completed, and every element is right."""
-    assert result["failures"] == []
+    require_right(result)
     assert [row["wrong"] for row in result["sizes"]] == [0] * len(result["sizes"])
     assert all(row["iters"] > 0 for row in result["sizes"])
-    assert result["verified"]["checked_bytes"] > 0
-    assert result["verified"]["wrong_bytes"] == 0
 
 
 def slow_job(instance: Running, **changes: Any) -> Job:
@@ -65,7 +62,7 @@ def test_a_collective_ends_with_exact_results_and_a_table(
 
 def test_it_takes_as_long_as_in_the_simulator(healthy: Running, tmp_path: Path) -> None:
     job = slow_job(healthy, iters=2)
-    result = until_trusted(lambda: healthy.finish(healthy.begin(job, 20_000, tmp_path)))
+    result = healthy.job_until_trusted(job, 20_000, tmp_path)
     require_exact(result)
     simulated = run_job(build_graph(healthy.graph().spec), job, 1)
     (expected,) = size_rows(job.parameters, iteration_rows(simulated.results.values()))
@@ -112,7 +109,7 @@ def test_a_training_job_reports_its_steps(healthy: Running, tmp_path: Path) -> N
         "train", "--steps", "3", "--gradients", "256K", "--buckets", "2", "--compute", "100us",
         "--pipeline", "16K", "--experts", "16K", "--tdf", TDF, out=tmp_path)
     assert code == expected_code(result)
-    assert result["failures"] == []
+    require_right(result)
     assert [row["wrong"] for row in result["steps"]] == [0, 0, 0]
     assert all(row["time_ns"] >= row["compute_ns"] for row in result["steps"])
     assert result["training"]["steps_per_s"] > 0

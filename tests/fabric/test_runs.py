@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testbed_process import Running, eventually, until_trusted
+from testbed_process import Running, eventually, expected_code
 from unit.tools.dissector_rig import decode
 
 from testbed.metrics.tables import TABLES
@@ -46,11 +46,6 @@ def require_whole(result: dict[str, Any], checked_bytes: int = KEPT_BYTES) -> No
     balance = {row["quantity"]: row for row in result["fidelity"]
                if row["quantity"] in ("unexplained loss", "kernel drops")}
     assert [row["word"] for row in balance.values()] == ["trusted"] * 2, balance
-
-
-def expected_code(result: dict[str, Any]) -> int:
-    """1 where the machine was so busy that the run says not to believe its figures."""
-    return 1 if result["verdict"]["word"] == "invalid" else 0
 
 
 def with_fault(instance: Running, job: Job, out: Path, *faults: dict[str, Any],
@@ -94,8 +89,7 @@ def test_a_run_is_as_fast_as_the_simulator_says(healthy: Running, tmp_path: Path
     """Within 2 %, over enough messages that a few more or fewer do not make it."""
     job = plan_write_bandwidth(spec_of(healthy), 0, 3, size=SIZE, qps=QPS,
                                duration_ns=300_000, depth=32, seed=1)
-    result = until_trusted(
-        lambda: healthy.finish(healthy.begin(job, SLOW_TDF, tmp_path)))
+    result = healthy.job_until_trusted(job, SLOW_TDF, tmp_path)
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)
     assert average(result["streams"]) == pytest.approx(
         average(simulated.results[0]["channels"]), rel=0.02)
@@ -110,17 +104,19 @@ def test_latency_is_the_simulators(
     healthy: Running, tmp_path: Path, dst: int, size: int
 ) -> None:
     """A full frame also takes its time to leave every switch, with nothing in its way."""
-    def attempt() -> dict[str, Any]:
-        code, result = healthy.run("write-lat", "h0", f"h{dst}", "--iters", "30",
-                                   "--size", str(size), out=tmp_path)
-        assert (code, result["tdf"]) == (expected_code(result), 10_000)
-        return result
-
-    result = until_trusted(attempt)
+    result = healthy.run_until_trusted(
+        "write-lat", "h0", f"h{dst}", "--iters", "30", "--size", str(size), tdf=10_000,
+        out=tmp_path)
     job = plan_write_latency(spec_of(healthy), 0, dst, size=size, iters=30, seed=1)
     simulated = run_job(build_graph(spec_of(healthy)), job, 1)
     typical_ns = half_latency(simulated.results[0]["latency_ns"]).typical
     assert half_latency(result["latency_ns"]).typical == pytest.approx(typical_ns, rel=0.05)
+
+
+def test_a_latency_run_is_slow_enough_for_one(healthy: Running, tmp_path: Path) -> None:
+    words = ("write-lat", "h0", "h3", "--iters", "2")
+    for faster in ((), ("--tdf", "5000")):
+        assert healthy.run(*words, *faster, out=tmp_path)[1]["tdf"] == 10_000
 
 
 # --- Faults on the way -------------------------------------------------------------------
