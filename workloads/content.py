@@ -9,7 +9,7 @@ number, from 1, where there is room for that. Of n messages each slot keeps the 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import shake_128
 from operator import ne
 from typing import Any
@@ -22,7 +22,11 @@ _NUMBER_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The outcome of a comparison; ``first_wrong`` is None where no byte is wrong."""
+    """The outcome of a comparison; ``first_wrong`` is None where no byte is wrong.
+
+    ``checked_bytes`` are those a message was for: that nothing else was written is compared too,
+    but nobody calls it verified.
+    """
 
     checked_bytes: int = 0
     wrong_bytes: int = 0
@@ -86,14 +90,16 @@ class Content:
         for slot in range(self.slots):
             start = slot * self.size
             found += self._check_slot(slot, view[start : start + self.size], posted)
-        rest = view[self.slots * self.size :]
-        return found + self._compare(rest, bytes(len(rest)), self.slots, None)
+        return found + self._untouched(view[self.slots * self.size :], self.slots)
 
     def _check_slot(self, slot: int, there: memoryview, posted: int) -> Checked:
         if slot >= posted:
-            return self._compare(there, bytes(self.size), slot, None)
+            return self._untouched(there, slot)
         last = posted - 1 - (posted - 1 - slot) % self.slots
         return self._compare(there, self.message(last), slot, last)
+
+    def _untouched(self, there: memoryview, slot: int) -> Checked:
+        return replace(self._compare(there, bytes(len(there)), slot, None), checked_bytes=0)
 
     def _compare(
         self, there: memoryview, expected: bytes, slot: int, message: int | None
