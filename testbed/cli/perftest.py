@@ -12,6 +12,7 @@ emulated ones. The result document has (as JSON):
                             `average_bps` and `peak_bps` of the workload ask for
     latency_ns              post to completion of every measured message (write-lat)
     hosts                   by name: sent, resent, resent_by {nack, evidence, timer}, icrc_errors
+    actions                 rows of the table `events`: name, what, target, t_ns
     evs_out                 EVs that went out of use: host, peer, ev, plane, cause, at_ns
     verified                checked_bytes, wrong_bytes, wrong_elements
     verdict                 word, reasons
@@ -25,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from testbed.cli.output import VERDICT_COLOURS, paint
+from testbed.faults.chronicle import BY_HAND
 from testbed.intent.options import format_binary_size
 from testbed.intent.run import RunRequest, from_document
 from testbed.units import format_count, format_time_ns
@@ -197,6 +199,7 @@ def _remarks(document: Mapping[str, Any], request: RunRequest) -> Iterator[str]:
 
 def remarks(document: Mapping[str, Any]) -> Iterator[str]:
     """Lines that stand below the table of any workload."""
+    yield from _by_hand(document.get("actions", ()))
     yield remark("retransmissions", _resent(document["hosts"].values()))
     broken = sum(host["icrc_errors"] for host in document["hosts"].values())
     if broken:
@@ -245,6 +248,15 @@ def _resent(hosts: Any) -> str:
     told = [f"{number:,} {_CAUSES.get(cause, cause)}" for cause, number in causes.items() if number]
     because = f": {', '.join(told)}" if told else ""
     return f"{resent:,} of {format_count(sent, 'packet')}{because}"
+
+
+def _by_hand(actions: _Rows) -> Iterator[str]:
+    """What a run of its own script would not have: somebody broke or healed something beside it."""
+    for row in actions:
+        if row["name"] == BY_HAND:
+            when = "before it began" if row["t_ns"] < 0 else f"at {format_time_ns(row['t_ns'])}"
+            what = "broken" if row["what"] == "inject" else "healed"
+            yield remark(f"{what} by hand", f"{row['target']}, {when}")
 
 
 def _evs_out(evs: _Rows) -> Iterator[str]:
