@@ -295,7 +295,10 @@ class Runs:
             active.phase = "calibrating"
             active.notes.append(words)
 
-        return self._calibrator.know(senders, tell, is_anew=order.recalibrate,
+        if order.recalibrate and not senders:
+            active.notes.append("--recalibrate has nothing to measure: the time dilation of this "
+                                "run is not one that is calibrated")
+        return self._calibrator.know(senders, tell, is_anew=order.recalibrate and senders > 0,
                                      is_stopping=lambda: active.is_stopping)
 
 

@@ -635,6 +635,18 @@ def test_anew_is_handed_on(bench: Bench) -> None:
     assert bench.known == [(1, True)]
 
 
+@pytest.mark.parametrize("asked", [order(tdf=321, recalibrate=True),
+                                   order(kind="write-lat", recalibrate=True)])
+def test_anew_where_nothing_is_calibrated_forgets_nothing_and_says_so(
+    bench: Bench, asked: Order
+) -> None:
+    number = bench.runs.begin(asked, str(bench.folder), ME)
+    bench.finish(number)
+    assert bench.known == [(0, False)]
+    (note,) = bench.runs.state(number)["notes"]
+    assert note.startswith("--recalibrate has nothing to measure")
+
+
 def test_a_run_that_is_not_over_is_told_by_its_phase(bench: Bench) -> None:
     job = plan_write_bandwidth(SPEC, 0, 2, size=1, qps=1, iters=1)
     bench.runs._active = ActiveRun(1, Order("x", job, {}), phase="finishing")
