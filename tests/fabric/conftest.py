@@ -64,4 +64,5 @@ def healthy(tiny: Running) -> Iterator[Running]:
     """`tiny` without faults before and after, and with balanced books after."""
     yield tiny
     tiny.call("heal")
+    tiny.end_run()
     assert tiny.call("status")["problems"] == []

@@ -107,6 +107,13 @@ class Running:
         eventually(is_over, within_s)
         return dict(found["result"])
 
+    def end_run(self) -> None:
+        """End what a test that failed has left under way, so that the next one can begin."""
+        run = self.call("status")["run"]
+        if run is not None and run["phase"] not in ("done", "failed"):
+            self.call("run_stop", number=run["number"])
+            self.finish(run["number"])
+
     def job_until_trusted(self, job: Job, tdf: int, out: Path) -> dict[str, Any]:
         """The result of a job of one's own that can be believed."""
         return until_trusted(lambda slow: self.finish(self.begin(job, slow, out)), tdf)
