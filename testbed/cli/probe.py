@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ev", help="only this path, e.g. 0x0203")
     parser.add_argument("--count", type=int, default=3, help="probes per path (default: 3)")
     parser.add_argument("--timeout", default="1s",
-                        help="how long to wait, wall clock (default: %(default)s)")
+                        help="how long to wait beyond the emulated round trip, wall clock "
+                             "(default: %(default)s)")
     parser.add_argument("--size", help="frame size, e.g. 4238B (default: the smallest)")
 
 

@@ -7,16 +7,18 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from testbed.agent.config import MAX_IN_FLIGHT
 from testbed.errors import TestbedError
 from testbed.forwarding.paths import Path, path_count, paths, reverse
 from testbed.remote.errors import AgentDied
 from testbed.remote.fleet import Fleet
 from topologies.graph import Graph
 from topologies.names import host_name
+from topologies.numbers import CONTROL_FRAME_BYTES, base_rtt_ns, serialisation_ns
 from topologies.spec import ClosSpec
 
 SAMPLE_PATHS = 4096
@@ -47,6 +49,8 @@ class Answer:
 class ProbeOptions:
     """``timeout_ms`` and ``interval_us`` are wall clock, ``frame_bytes`` with Ethernet header.
 
+    The time-out is for what is not emulated: `at` adds what an answer takes by itself.
+
     Without size and class, paths between hosts are tried by EV probes of MRC, otherwise by
     frames of that kind; so are the paths from a host to itself, to which no EV belongs.
     """
@@ -57,6 +61,15 @@ class ProbeOptions:
     dscp: int | None = None
     ecn: int | None = None
     interval_us: int = 0
+
+    def at(self, spec: ClosSpec, tdf: int) -> ProbeOptions:
+        """With the time that answers take at this dilation: a base RTT, and until a port has
+        put out all probes that may be under way, were they all for one host."""
+        frame_bytes = self.frame_bytes or CONTROL_FRAME_BYTES
+        in_flight = MAX_IN_FLIGHT * spec.host_count
+        queue_ns = serialisation_ns(in_flight * frame_bytes, spec.port_rate_bps) // spec.planes
+        emulated_ns = base_rtt_ns(spec) + queue_ns
+        return replace(self, timeout_ms=self.timeout_ms + emulated_ns * tdf // 1_000_000)
 
     def to_params(self, is_self: bool) -> dict[str, Any]:
         """Parameters of the agent's ``probe`` beside the paths."""
@@ -131,9 +144,9 @@ def _rows(future: Future[Any], until_s: float) -> list[dict[str, Any]] | None:
 
 
 def _patience_s(groups: Iterable[Sequence[Path]], options: ProbeOptions) -> float:
-    """Time-outs run 64 at a time (the agents' limit in flight), doubled, plus slack."""
+    """Time-outs run as many at a time as may be in flight, doubled, plus slack."""
     longest = max(map(len, groups), default=0) * options.count
-    return 5 + 2 * options.timeout_ms / 1000 * (1 + longest / 64)
+    return 5 + 2 * options.timeout_ms / 1000 * (1 + longest / MAX_IN_FLIGHT)
 
 
 def _to_params(graph: Graph, path: Path) -> dict[str, Any]:

@@ -117,6 +117,7 @@ class Testbed:
     def probe(self, wanted: Iterable[Path], options: ProbeOptions) -> list[Answer]:
         """Probe these paths through the agents; see `prober.probe`."""
         paused = self.injector.state.paused
+        options = options.at(self.request.spec, self.tdf)
         return probe(self.graph, self.hosts.fleet, wanted, options, silent=paused)
 
     def summarise(self, answers: list[Answer]) -> dict[str, int]:

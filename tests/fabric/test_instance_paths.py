@@ -51,6 +51,16 @@ def test_both_data_planes_forward_identically() -> None:
     assert _seen["ovs"] == _seen["linux"]
 
 
+def test_paths_answer_also_where_a_round_trip_takes_seconds(
+    bring_up: Callable[..., Running]
+) -> None:
+    """Every time-out is beyond the round trip, which this dilation makes 2.8 s."""
+    slow = bring_up("tiny", "--tdf", "300000")
+    assert slow.summary["readiness"]["paths_ok"] == 40
+    assert slow.call("status")["paths_ok"] == 40
+    assert slow.command("probe", "h0", "h3").returncode == 0
+
+
 @pytest.mark.parametrize("size", ["4238B", "9014B"])
 def test_full_size_frames_fit_every_hop(quad: Running, size: str) -> None:
     """A data frame, and the largest the link MTU of 9000 takes, outer header included."""

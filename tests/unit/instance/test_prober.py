@@ -7,7 +7,13 @@ from collections import Counter
 import pytest
 
 from testbed.forwarding.paths import path_count
-from testbed.instance.prober import SAMPLE_PATHS, Answer, choose_paths, total_paths
+from testbed.instance.prober import (
+    SAMPLE_PATHS,
+    Answer,
+    ProbeOptions,
+    choose_paths,
+    total_paths,
+)
 from testbed.intent.topology import load_topology
 
 
@@ -40,6 +46,15 @@ def test_a_sample_repeats_with_its_seed() -> None:
     spec = load_topology("wide")
     assert choose_paths(spec, seed=3) == choose_paths(spec, seed=3)
     assert choose_paths(spec, seed=3) != choose_paths(spec, seed=4)
+
+
+def test_a_time_out_grows_with_the_dilation_by_what_answers_take() -> None:
+    """9,404 ns of base RTT; 64 probes of 150 bytes from each of 4 hosts over 2 ports of one."""
+    spec = load_topology("tiny")
+    assert ProbeOptions(timeout_ms=700).at(spec, 1) == ProbeOptions(timeout_ms=700)
+    assert ProbeOptions(timeout_ms=700).at(spec, 10**6).timeout_ms == 700 + 9_404 + 1_536
+    assert ProbeOptions(timeout_ms=700, frame_bytes=1500).at(spec, 10**6).timeout_ms == (
+        700 + 9_404 + 15_360)
 
 
 def test_an_answer_is_complete_only_with_every_probe_back() -> None:
