@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[2]
 PATIENCE_S = 120
 RUN_PATIENCE_S = 900  # 5 ms of emulated time where the machine is slow
 # Of one run: what a busy machine does to it counts for less and less.
-SLOWER = (1, 3, 9)
+SLOWER = (1, 4, 16)
 
 
 def testbed(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -116,7 +116,8 @@ class Running:
 
     def job_until_trusted(self, job: Job, tdf: int, out: Path) -> dict[str, Any]:
         """The result of a job of one's own that can be believed."""
-        return until_trusted(lambda slow: self.finish(self.begin(job, slow, out)), tdf)
+        return until_trusted(
+            lambda slow: self.finish(self.begin(job, slow, out), RUN_PATIENCE_S), tdf)
 
     def run_until_trusted(self, *words: str, tdf: int, out: Path,
                           require: Callable[[dict[str, Any]], None] = require_right,
