@@ -256,7 +256,7 @@ def _by_hand(actions: _Rows) -> Iterator[str]:
         if row["name"] == BY_HAND:
             when = "before it began" if row["t_ns"] < 0 else f"at {format_time_ns(row['t_ns'])}"
             what = "broken" if row["what"] == "inject" else "healed"
-            yield remark(f"{what} by hand", f"{row['target']}, {when}")
+            yield remark(f"{what} by hand", f"{row['target'].replace('#', ' ')}, {when}")
 
 
 def _evs_out(evs: _Rows) -> Iterator[str]:

@@ -161,13 +161,13 @@ def test_evs_that_went_out_and_only_so_many() -> None:
 
 
 def test_what_somebody_broke_and_healed_beside_the_run() -> None:
-    rows = [{"name": name, "what": what, "target": "switch:p2-t1-3:crash", "t_ns": t_ns}
+    rows = [{"name": name, "what": what, "target": "switch:p2-t1-3#crash", "t_ns": t_ns}
             for name, what, t_ns in (("by hand", "inject", -1), ("by hand", "heal", 31_000),
                                      ("crash", "inject", 40_000))]
     lines = report(bandwidth(actions=rows)).splitlines()
     assert [line for line in lines if "crash" in line] == [
-        " broken by hand  : switch:p2-t1-3:crash, before it began",
-        " healed by hand  : switch:p2-t1-3:crash, at 31us"]
+        " broken by hand  : switch:p2-t1-3 crash, before it began",
+        " healed by hand  : switch:p2-t1-3 crash, at 31us"]
 
 
 @pytest.mark.parametrize(("checked", "wrong", "told"), [
