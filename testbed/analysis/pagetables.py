@@ -56,12 +56,19 @@ def timeline(run: Run) -> Table:
     actions = run.actions
     if actions.empty:
         return Table((), (), "Nothing was done to the fabric in this run.")
-    rows = [(f"{row.t_ns / 1e3:,.1f}", f"{row.t_ns / run.base_rtt_ns:,.1f}", str(row.name),
-             str(row.what), str(row.target), us(row.late_ns), _evidence(row))
+    rows = [(*_began(row.t_ns, run.base_rtt_ns), str(row.name), str(row.what),
+             str(row.target), us(row.late_ns), _evidence(row))
             for row in actions.iloc[:_MOST_ROWS].itertuples()]
     more = len(actions) - len(rows)
     return Table(("us", "base RTT", "Step", "", "Fault", "late by", "Evidence"), rows,
                  f"{more:,} more are in tables/events.parquet." if more else "")
+
+
+def _began(t_ns: int, base_rtt_ns: int) -> tuple[str, str]:
+    """In us and in base RTTs; what was there when emulated time began has no time."""
+    if t_ns < 0:
+        return "before", "-"
+    return f"{t_ns / 1e3:,.1f}", f"{t_ns / base_rtt_ns:,.1f}"
 
 
 def _evidence(row: Any) -> str:

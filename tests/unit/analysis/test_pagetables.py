@@ -43,6 +43,13 @@ def test_a_long_timeline_is_cut_and_says_so() -> None:
     assert table.note.startswith("30 more")
 
 
+def test_what_was_there_before_emulated_time_began_has_no_time() -> None:
+    events = [inject(-1, "by hand", "nic:h0:p0#down"), inject(9_404, "s", "nic:h1:p0#down")]
+    run = made_run(events=events)
+    assert [row[:3] for row in pagetables.timeline(run).rows] == [
+        ("before", "-", "by hand"), ("9.4", f"{9_404 / run.base_rtt_ns:.1f}", "s")]
+
+
 def test_collectives_by_size() -> None:
     rows = [collective(0, rank, 0, 80_000) for rank in range(8)]
     run = made_run(workload={"workload": "allreduce", "sizes": ["1MiB"]}, collectives=rows)
