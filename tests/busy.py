@@ -18,15 +18,16 @@ from multiprocessing import Process
 PRIORITY = 50  # real-time, so above everything a test starts
 
 
-def take_away(core: int, share: float, stall_ms: float) -> None:
-    """Keep a core for ``share`` of all time, in stalls of ``stall_ms`` on average; never ends.
+def take_away(core: int, share: float, stall_ms: float, starter: int) -> None:
+    """Keep a core for ``share`` of all time, in stalls of ``stall_ms`` on average.
 
-    Both are drawn from exponential distributions, the same on every start.
+    Both are drawn from exponential distributions, the same on every start. Ends with
+    ``starter``, the process that started it, however that ends.
     """
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     drawn = random.Random(core)
-    while True:
+    while os.getppid() == starter:
         time.sleep(drawn.expovariate(1) * stall_ms * (1 - share) / share / 1000)
         until = time.monotonic() + drawn.expovariate(1) * stall_ms / 1000
         while time.monotonic() < until:
@@ -40,7 +41,8 @@ def main() -> int:
     parser.add_argument("--stall-ms", type=float, default=10.0, help="on average")
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
-    thieves = [Process(target=take_away, args=(core, given.share, given.stall_ms), daemon=True)
+    arguments = (given.share, given.stall_ms, os.getpid())
+    thieves = [Process(target=take_away, args=(core, *arguments), daemon=True)
                for core in sorted(os.sched_getaffinity(0))]
     for thief in thieves:
         thief.start()
