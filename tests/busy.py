@@ -41,6 +41,10 @@ def main() -> int:
     parser.add_argument("--stall-ms", type=float, default=10.0, help="on average")
     parser.add_argument("command", nargs="+")
     given = parser.parse_args()
+    if not (0 < given.share < 0.9 and given.stall_ms > 0):
+        parser.error("--share must be above 0 and below 0.9, --stall-ms above 0")
+    if os.geteuid() != 0:
+        parser.error("only root may take cores away: start it with sudo")
     arguments = (given.share, given.stall_ms, os.getpid())
     thieves = [Process(target=take_away, args=(core, *arguments), daemon=True)
                for core in sorted(os.sched_getaffinity(0))]
